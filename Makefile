@@ -1,0 +1,71 @@
+# Everything that a person or CI runs. `make` alone lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test check format data retrain serve notebook requirements clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
+
+run: install  ## Predict a height, setting up what that needs
+	$(BIN)/python cli.py --weight 180
+
+install: $(VENV)/installed  ## Set up .venv to predict, serve and train
+
+test: $(VENV)/installed-dev  ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev  ## Check format, lint and imports; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pylint *.py toolkit tests
+	$(BIN)/tach check
+
+format: $(VENV)/installed-dev  ## Format the code, and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+data: $(VENV)/installed-dev  ## Make htwtmlb.csv again from its source
+	$(BIN)/python htwtmlb.py
+
+retrain: install  ## Train model.joblib again
+	$(BIN)/python utilscli.py retrain
+
+serve: install  ## Serve on http://127.0.0.1:8080
+	$(BIN)/python app.py
+
+notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
+	$(BIN)/python -m pytest --nbmake --overwrite notebooks
+
+requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	cd requirements && for set in train:../requirements.txt dev:dev.txt; do \
+	  ../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+	    --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
+
+clean:  ## Remove .venv, caches and what an interrupted run left behind
+	rm -rf $(VENV) .pytest_cache .ruff_cache *.tmp
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian and Ubuntu ship Python without venv's other half; it is installed by the system's own package.
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is missing or older than 3.11. Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  echo "Installing $$package: this Python cannot make environments without it" >&2; \
+	  $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends $$package >/dev/null || \
+	  { echo "Install $$package (or Python's venv and ensurepip), then try again." >&2; exit 1; }; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@

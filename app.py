@@ -1,0 +1,211 @@
+"""The HTTP service: ``python app.py``, then http://localhost:8080 in a browser, or ``./predict.sh``.
+
+| route | answer |
+| --- | --- |
+| GET / | a page with a form, for people |
+| POST /predict | ``{"prediction": {...}}`` for a row, ``{"predictions": [...]}`` for a list of rows |
+
+Whatever is refused is answered with problem details (RFC 9457, application/problem+json).
+"""
+
+import json
+import logging
+import os
+import sys
+
+from flask import Flask, Response, render_template_string, request
+from werkzeug.exceptions import BadRequest, HTTPException
+
+import mlib
+from toolkit import console
+
+MAX_BODY = 1_000_000  # bytes: some 50,000 rows of one feature, parsed and answered well within a second
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Predict the {{ signature.title }}</title>
+<link rel="icon" href="data:,">
+<style>
+  :root { color-scheme: light dark }
+  body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem }
+  input, button { font: inherit; padding: .3rem .6rem }
+  input { width: 8rem }
+  output { display: block; font-size: 1.6rem }
+  small { opacity: .8 }
+  [role=alert] { border-left: .3rem solid #c33; padding-left: .7rem }
+</style>
+<h3>Predict the {{ signature.title }}</h3>
+<form>
+{% for feature in signature.features %}
+  <p><label for="f{{ loop.index }}">{{ feature.name }}{% if feature.unit %}, {{ feature.unit }}{% endif %}</label><br>
+  <input id="f{{ loop.index }}" name="{{ feature.name }}" inputmode="decimal" required autocomplete="off"
+    value="{{ given.get(feature.name, '') }}" aria-describedby="r{{ loop.index }}">
+  <small id="r{{ loop.index }}">{{ feature.range }} in training</small></p>
+{% endfor %}
+  <p><button>Predict</button></p>
+</form>
+{% if problem %}<p role="alert">{{ problem }}</p>{% endif %}
+{% if answer %}<p><output>{{ answer }}</output>{% if between %}{{ between }}{% endif %}</p>{% endif %}
+{% for warning in warnings %}<p role="alert">{{ warning }}; the answer is an extrapolation.</p>{% endfor %}
+</html>
+"""
+
+
+def create_app(model_path=None):
+    """Make the application, with its model loaded.
+
+    Parameters
+    ----------
+    model_path : path, optional
+        As for `mlib.load_model`.
+
+    Returns
+    -------
+    flask.Flask
+
+    Raises
+    ------
+    mlib.ModelError
+        The model cannot be loaded.
+
+    Examples
+    --------
+    >>> client = create_app().test_client()
+    >>> client.post("/predict", json={"Weight": 200}).json
+    {'prediction': {'height_human_readable': '6 foot, 1 inches', 'height_inches': 73.23}}
+    """
+    model = mlib.load_model(model_path)
+    flask_app = Flask(__name__)
+    flask_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+
+    @flask_app.get("/")
+    def home():
+        return page(model, request.args)
+
+    @flask_app.post("/predict")
+    def predict():
+        rows = json_body()
+        if isinstance(rows, list):
+            return {"predictions": mlib.predict(check_rows(rows), model)}
+        if not isinstance(rows, dict):
+            raise BadRequest(f"The body is {json.dumps(rows)[:80]}; expected {example(model.signature)}.")
+        return {"prediction": mlib.predict(rows, model)}
+
+    def check_rows(rows):
+        """mlib also takes bare numbers; HTTP has one form, that which names them."""
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, dict):
+                got = json.dumps(row)[:80]
+                raise BadRequest(f"Row {number} is {got}; expected an object such as {example(model.signature)}.")
+        if not rows:
+            raise BadRequest(f"The list is empty; expected objects such as {example(model.signature)}.")
+        return rows
+
+    @flask_app.errorhandler(mlib.InputError)
+    def refuse(error):
+        return problem(422, "The row cannot be predicted", str(error), error.errors)
+
+    @flask_app.errorhandler(HTTPException)
+    def http_error(error):
+        response = problem(error.code, error.name, error.description)
+        response.headers.extend({k: v for k, v in error.get_headers() if k not in ("Content-Type", "Content-Length")})
+        return response
+
+    return flask_app
+
+
+def json_body():
+    """Parse the request's body as JSON, whatever its declared type; curl -d declares a form."""
+    body = request.get_data()
+    if not body:
+        raise BadRequest("The body is empty; expected JSON.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from error
+
+
+def example(signature):
+    """A body that is answered, such as ``{"Weight": 205}``."""
+    return json.dumps({feature.name: float(mlib.plain(feature.median)) for feature in signature.features})
+
+
+def problem(status, title, detail, errors=()):
+    """Make a problem document.
+
+    Parameters
+    ----------
+    status : int
+    title, detail : str
+        What kind of problem it is, and what was wrong this time.
+    errors : sequence of dict
+        ``field``, ``got``, ``expected`` of each, and ``row`` where there were several.
+
+    Returns
+    -------
+    flask.Response
+
+    Source
+    ------
+    RFC 9457, Problem Details for HTTP APIs.
+    """
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail, "errors": list(errors)}
+    return Response(json.dumps(document, allow_nan=False) + "\n", status, mimetype="application/problem+json")
+
+
+def page(model, args):
+    """Render the page for people; with a feature in the query, its answer too."""
+    signature = model.signature
+    given = {feature.name: args[feature.name] for feature in signature.features if feature.name in args}
+    if not given:
+        return render_template_string(PAGE, signature=signature, given=given)
+    try:
+        prediction = mlib.predict(
+            {name: number(text) for name, text in given.items()}, model, interval=signature.half_width is not None
+        )
+    except mlib.InputError as error:
+        return render_template_string(PAGE, signature=signature, given=given, problem=str(error)), 422
+    return render_template_string(
+        PAGE,
+        signature=signature,
+        given=given,
+        answer=signature.words(prediction[signature.answer]),
+        between=between(prediction, signature),
+        warnings=map(mlib.problem_text, prediction.get("warnings", [])),
+    )
+
+
+def between(prediction, signature):
+    """Say the interval: ``90% of such cases lie between ...``."""
+    if "interval" not in prediction:
+        return ""
+    interval = prediction["interval"]
+    low, high = signature.words(interval["low"]), signature.words(interval["high"])
+    return f"{interval['coverage']:.0%} interval: {low} to {high}"
+
+
+def number(text):
+    """What a form's field holds: a number, or the text as it is, which the signature then refuses."""
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
+
+
+def main():
+    """Serve on HOST and PORT (127.0.0.1 and 8080 unless set), without a debugger whatever the environment says."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    port = os.environ.get("PORT") or "8080"
+    if not (port.isdecimal() and int(port) < 2**16):
+        console.notice(f"Error: PORT is {port!r}, expected a number from 0 to 65535.", fg="red")
+        sys.exit(2)
+    app.run(os.environ.get("HOST") or "127.0.0.1", int(port), debug=False, use_reloader=False)
+
+
+with console.errors():  # a server that imports app is told in one line too
+    app = create_app()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+#!/usr/bin/env python
+"""Predict here, on the command line: ``./cli.py --weight 180``.
+
+The options are those of the model's features: its signature names them, with range and unit.
+"""
+
+import sys
+
+import click
+
+import mlib
+from toolkit import console
+
+TALL = 72  # inches; above it the published command line is green
+
+
+class PredictCommand(click.Command):
+    """A command that has an option for each feature of the model that --model names."""
+
+    def parse_args(self, ctx, args):
+        with console.errors():
+            try:
+                ctx.obj = mlib.Signature.read(named_model(args))
+            except mlib.ModelError as error:
+                if "--help" not in args:
+                    raise
+                console.notice(f"Note: the options of the features are not shown. {error}")
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx):
+        return [*(feature_options(ctx.obj) if ctx.obj else []), *super().get_params(ctx)]
+
+
+def model_option(command):
+    """Add --model, in the two places that read it: before the other options are known, and with them."""
+    text = "The model's file. [default: MLOPS_MODEL, else model.joblib]"
+    return click.option("--model", metavar="PATH", help=text)(command)
+
+
+def named_model(args):
+    """Find what --model names among arguments that are not known yet."""
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    finder = model_option(click.Command("finder", context_settings=settings, add_help_option=False))
+    try:
+        return finder.make_context("finder", list(args)).params["model"]
+    except click.UsageError:
+        return None  # --model without a path: the real parser says so
+
+
+def feature_options(signature):
+    """Make a click option for each feature, in their order.
+
+    Parameters
+    ----------
+    signature : mlib.Signature
+
+    Returns
+    -------
+    list of click.Option
+        ``--weight`` for Weight; a name that another option has gets a number: ``--model-2``.
+    """
+    options, taken = [], {"model", "json", "interval", "help"}
+    for i, feature in enumerate(signature.features):
+        name = base = mlib.key(feature.name).replace("_", "-")
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name)
+        text = f"{feature.name}: {feature.range} in training. May be repeated."
+        options.append(click.Option([f"--{name}", f"feature_{i}"], type=float, multiple=True, help=text))
+    return options
+
+
+@click.command(cls=PredictCommand)
+@model_option
+@click.option("--interval", is_flag=True, help="Add the prediction interval.")
+@console.json_option
+@click.pass_context
+def predictcli(ctx, model, interval, as_json, **given):
+    """Predict from the features of a model: the height of an MLB player from the weight.
+
+    Without a feature it asks on a terminal.
+    """
+    columns = list(given.values()) if any(given.values()) else ask(ctx)
+    rows = make_rows(ctx, columns)
+    with console.errors():
+        try:
+            predictions = mlib.predict(rows, model, interval) if len(rows) > 1 else [mlib.predict(rows[0], model, interval)]
+        except mlib.InputError as error:
+            raise click.UsageError(f"Invalid value: {error}", ctx) from error
+    if as_json:
+        console.answer_json({"predictions": predictions} if len(rows) > 1 else {"prediction": predictions[0]})
+        return
+    for prediction in predictions:
+        print_prediction(prediction, ctx.obj)
+
+
+def ask(ctx):
+    """Ask for a value of each feature; where nobody can answer, say what is missing."""
+    if not sys.stdin.isatty():
+        missing = ", ".join(option.opts[0] for option in feature_options(ctx.obj))
+        raise click.UsageError(f"Nothing to predict from. Give {missing}, such as {example(ctx.obj)}.", ctx)
+    return [
+        (click.prompt(f"{feature.name} ({feature.range} in training)", type=float, err=True),)
+        for feature in ctx.obj.features
+    ]
+
+
+def make_rows(ctx, columns):
+    """Make rows of columns; each option has to stand as often as the others."""
+    names = [option.opts[0] for option in feature_options(ctx.obj)]
+    if len({len(column) for column in columns}) > 1:
+        counts = ", ".join(f"{name} {len(column)} times" for name, column in zip(names, columns, strict=True))
+        raise click.UsageError(f"A row needs each feature once, and there are {counts}. Give each as often.", ctx)
+    features = [feature.name for feature in ctx.obj.features]
+    return [dict(zip(features, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def example(signature):
+    """A command line that works: the options with the medians of training."""
+    options = zip(feature_options(signature), signature.features, strict=True)
+    return " ".join(f"{option.opts[0]} {mlib.plain(feature.median)}" for option, feature in options)
+
+
+def print_prediction(prediction, signature):
+    """Print one answer for people; its warnings go to stderr."""
+    value = prediction[signature.answer]
+    text, style = signature.words(value), {}
+    if signature.human:
+        style = {"bg": "green" if value > TALL else "red", "fg": "white"}
+    if "interval" in prediction:
+        interval = prediction["interval"]
+        low, high = signature.words(interval["low"]), signature.words(interval["high"])
+        text += f" ({interval['coverage']:.0%} interval: {low} to {high})"
+    console.answer(text, **style)
+    for warning in prediction.get("warnings", []):
+        console.notice(f"Warning: {mlib.problem_text(warning)}; the answer is an extrapolation.", fg="yellow")
+
+
+if __name__ == "__main__":
+    predictcli()

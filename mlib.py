@@ -1,0 +1,1268 @@
+"""The library: from a table to a trained model, and from a model to an answer.
+
+It reads in the order of the data's journey:
+read -> check -> split -> scale -> fit -> evaluate -> save | load -> check -> predict -> inverse -> words.
+
+>>> import mlib
+>>> mlib.predict(180)
+{'height_inches': 72.04, 'height_human_readable': '6 foot, 0 inches'}
+
+numpy, pandas, scikit-learn and joblib are imported by the functions that use them, never at the top: the command
+lines read a model's signature to print their help, and must not wait seconds for packages that help does not need.
+"""
+
+import contextlib
+import difflib
+import functools
+import hashlib
+import io
+import json
+import math
+import numbers
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__version__ = "1.0.0"
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DATA = os.path.join(HERE, "htwtmlb.csv")
+MODEL = os.path.join(HERE, "model.joblib")
+
+# A table with the columns of the published one is taken to be in its units, and about its players.
+PUBLISHED_COLUMNS = {"Name", "Team", "Position", "Height", "Weight", "Age"}
+PUBLISHED_UNITS = {"Height": "inches", "Weight": "pounds", "Age": "years"}
+
+ESTIMATORS = {
+    "ridge": "sklearn.linear_model.Ridge",
+    "linear": "sklearn.linear_model.LinearRegression",
+    "lasso": "sklearn.linear_model.Lasso",
+    "elastic-net": "sklearn.linear_model.ElasticNet",
+    "random-forest": "sklearn.ensemble.RandomForestRegressor",
+    "gradient-boosting": "sklearn.ensemble.GradientBoostingRegressor",
+    "hist-gradient-boosting": "sklearn.ensemble.HistGradientBoostingRegressor",
+    "k-neighbors": "sklearn.neighbors.KNeighborsRegressor",
+    "svm": "sklearn.svm.SVR",
+    "mlp": "sklearn.neural_network.MLPRegressor",
+    "dummy": "sklearn.dummy.DummyRegressor",
+}
+
+COVERAGE = 0.9  # of the prediction interval
+BINS = 10  # of a column's histogram in the signature
+SHOWN_PROBLEMS = 5  # of many problems, so many are told in one line
+MOST_PROBLEMS = 100  # and so many are collected: a million bad rows need no million complaints
+PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib")  # what the bytes of a model depend on
+
+INCHES = {"in": "inches", "inch": "inches"}  # one word for one unit: it names the answer's key
+
+
+# ---------------------------------------------------------------------------------------------------- errors
+
+
+class Error(Exception):
+    """A failure that was foreseen. Its text is one line for people: what happened, and what to do next."""
+
+    exit_code = 1  # what a command line that meets it ends with
+
+
+class DataError(Error):
+    """A table that cannot be read or trained on."""
+
+
+class ModelError(Error):
+    """A model file that is missing, damaged, foreign or from other package versions; or cannot be written."""
+
+
+class OptionError(Error, ValueError):
+    """An argument of `retrain` that cannot be."""
+
+    exit_code = 2
+
+
+class GateError(Error):
+    """A condition that the caller asked for did not hold."""
+
+    exit_code = 5
+
+
+class InputError(Error, ValueError):
+    """Rows that cannot be predicted.
+
+    Attributes
+    ----------
+    errors : list of dict
+        A dict a problem: ``field``, ``got``, ``expected``, and ``row`` (from 1) when there were several rows;
+        the first 100 of them.
+    """
+
+    def __init__(self, errors):
+        self.errors = errors[:MOST_PROBLEMS]
+        shown = "; ".join(map(problem_text, errors[:SHOWN_PROBLEMS]))
+        super().__init__(shown + ("; and more" if len(errors) > SHOWN_PROBLEMS else ""))
+
+
+def problem_text(problem):
+    """Say one problem or warning in words.
+
+    Parameters
+    ----------
+    problem : dict
+        ``field``, ``got``, ``expected`` and, of several rows, ``row``.
+
+    Returns
+    -------
+    str
+        Such as ``"Weight: got -5, expected a number above 0"``.
+    """
+    row = f"row {problem['row']}, " if "row" in problem else ""
+    got = "nothing" if problem["got"] is None else json.dumps(problem["got"], ensure_ascii=False)
+    return f"{row}{problem['field']}: got {got}, expected {problem['expected']}"
+
+
+def nearest(name, names):
+    """Find what a misspelt name may have meant.
+
+    Parameters
+    ----------
+    name : str
+    names : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    str or None
+        The nearest of them, upper and lower case being equal, or None when none is near.
+    """
+    folded = {known.casefold(): known for known in names}
+    found = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+    return folded[found[0]] if found else None
+
+
+# ------------------------------------------------------------------------------------------------ read, check
+
+
+def data(path=DATA):
+    """Read a table.
+
+    Parameters
+    ----------
+    path : path
+        A CSV file with a header line; the project's own table unless told.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As the file has it: for htwtmlb.csv 1,277 rows by 7 columns, Height in inches, Weight in pounds.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty, no CSV, or has a header only.
+
+    Examples
+    --------
+    >>> data()["Weight"].min()
+    145
+    """
+    return _read(path)[0]
+
+
+def _read(path):
+    """Return the table and the sha256 of the very bytes it was read from."""
+    import pandas as pd
+
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            table = pd.read_csv(file)
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. Name a CSV file with a header line.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 CSV.") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty. It needs a header line and rows.") from error
+    except pd.errors.ParserError as error:
+        reason = str(error).strip().replace("Error tokenizing data. C error: ", "")
+        raise DataError(f"{path} cannot be read as CSV: {reason}.") from error
+    if table.empty:
+        raise DataError(f"{path} has a header but no rows.")
+    return table, digest
+
+
+def _check_columns(table, target, features, path):
+    """Raise DataError for a column that is not in the table, OptionError for a choice that makes no model."""
+    if not features:
+        raise OptionError("No feature was named; a model needs at least one.")
+    if target in features:
+        raise OptionError(f"{target!r} cannot be both the target and a feature. Name other features.")
+    if len(set(features)) < len(features):
+        raise OptionError(f"A feature was named twice: {', '.join(features)}.")
+    for name in (target, *features):
+        if name not in table.columns:
+            near = nearest(name, table.columns)
+            hint = f" Did you mean {near!r}?" if near else ""
+            columns = ", ".join(map(str, table.columns))
+            raise DataError(f"{path} has no column {name!r}.{hint} It has: {columns}.")
+
+
+def _numbers(table, names, path):
+    """Return the named columns as float64, shape (rows, names); tell of all that is wrong at once."""
+    import numpy as np
+    import pandas as pd
+
+    numeric = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in names}
+    problems = []
+    for name, values in numeric.items():
+        bad = ~np.isfinite(values)
+        if pd.api.types.is_bool_dtype(table[name]):
+            problems.append(f"column {name!r} holds true and false, expected numbers")
+        elif bad.any():
+            row = int(bad.argmax())
+            value = table[name].iloc[row]
+            got = "is empty" if pd.isna(value) else f"is {str(value)!r}"
+            more = f" (and {bad.sum() - 1:,} more rows)" if bad.sum() > 1 else ""
+            problems.append(f"column {name!r}, row {row + 1} {got}, expected a number{more}")
+        elif values.min() == values.max():
+            problems.append(f"column {name!r} is {plain(values[0])} in every row, expected values that differ")
+    if problems:
+        raise DataError(f"{path}: {'; '.join(problems)}. (Rows are counted from 1 after the header.)")
+    return np.column_stack(list(numeric.values()))
+
+
+# ------------------------------------------------------------------------- split, scale, fit, evaluate, save
+
+
+def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a published function and a parameter
+    tsize=0.1,
+    model_name=MODEL,
+    data=DATA,
+    target="Height",
+    features=("Weight",),
+    *,
+    units=None,
+    estimator="ridge",
+    seed=3,
+    min_r2=None,
+):
+    """Train a model and write it, with its signature, to a file.
+
+    The scalers see the training rows only. The held-out rows measure the model, and give the half-width of its
+    prediction interval; they are not trained on afterwards.
+
+    Parameters
+    ----------
+    tsize : float
+        The share of the rows that is held out, between 0 and 1.
+    model_name : path
+        Where to write; replaced in one step, so that a reader never meets half a model.
+    data : path
+        A CSV file with a header line.
+    target : str
+        The column to predict.
+    features : sequence of str
+        The columns to predict from; numbers, without gaps.
+    units : mapping of str to str, optional
+        Units of columns, such as ``{"Height": "cm"}``. A table with the columns of the published one has that one's
+        units (inches, pounds, years) unless told.
+    estimator : str
+        A name in `ESTIMATORS`.
+    seed : int
+        Of the split, and of estimators that draw random numbers.
+    min_r2 : float, optional
+        The least R² on held-out rows; a model below it is not written.
+
+    Returns
+    -------
+    r2 : float
+        R² on the held-out rows.
+    model_name : path
+        As it was given.
+
+    Raises
+    ------
+    OptionError
+        A test size outside (0, 1), an estimator nobody knows, the target among the features.
+    DataError
+        No such file or column, text or gaps among the numbers, a column without variation, too few rows.
+    GateError
+        R² is below `min_r2`.
+    ModelError
+        The model cannot be written there.
+
+    Examples
+    --------
+    >>> r2, model_name = retrain(tsize=0.4, model_name="forty.joblib")
+    >>> round(r2, 2)
+    0.28
+    """
+    features = (features,) if isinstance(features, str) else tuple(features)
+    _check_options(tsize, estimator, seed, min_r2, model_name)
+    tsize, seed = float(tsize), int(seed)
+    table, digest = _read(data)
+    _check_columns(table, target, features, data)
+    is_published = PUBLISHED_COLUMNS <= set(table.columns)
+    units = _units(units or {}, (target, *features), is_published)
+    values = _numbers(table, (*features, target), data)
+
+    train, test = _split(values, tsize, seed, (*features, target), data)
+    model = _fit(_pipeline(estimator, seed), train[:, :-1], train[:, -1], estimator)
+    answers = model.predict(test[:, :-1])
+    metrics = {"n": len(test), **_metrics(test[:, -1], answers)}
+    baseline = {"n": len(test), **_metrics(test[:, -1], [train[:, -1].mean()] * len(test))}
+    if min_r2 is not None and not metrics["r2"] >= min_r2:
+        raise GateError(
+            f"R² is {metrics['r2']:.4f} on {len(test)} held-out rows, below the {min_r2:g} that was asked for. "
+            "The model was not written."
+        )
+
+    scaler, target_scaler = model.regressor_[0], model.transformer_
+    means, scales = [*scaler.mean_, *target_scaler.mean_], [*scaler.scale_, *target_scaler.scale_]
+    columns = [
+        _describe(name, units.get(name), train[:, i], means[i], scales[i]) for i, name in enumerate((*features, target))
+    ]
+    options = {
+        "target": target,
+        "features": features,
+        "units": units,
+        "estimator": estimator,
+        "test_size": tsize,
+        "seed": seed,
+    }
+    packages = _package_versions()
+    signature = {
+        "format": 1,
+        "name": f"{_file_stem(data)}-{key(target)}",
+        "version": _version(digest, options, packages),
+        "title": f"{target} From {' and '.join(features)}" + (" of MLB Players" if is_published else ""),
+        "task": "regression",
+        "target": columns[-1],
+        "features": columns[:-1],
+        "estimator": {"name": estimator, "class": ESTIMATORS[estimator], "parameters": model.regressor_[-1].get_params()},
+        "training": {"n": len(train), "test_size": tsize, "seed": seed},
+        "metrics": metrics,
+        "baseline": baseline,
+        "interval": {
+            "coverage": COVERAGE,
+            "half_width": conformal_half_width(abs(test[:, -1] - answers), COVERAGE),
+            "n": len(test),
+        },
+        "data": {"file": os.path.basename(data), "rows": len(table), "sha256": digest},
+        "packages": packages,
+    }
+    _save(model_name, model, signature)
+    return metrics["r2"], model_name
+
+
+def _check_options(tsize, estimator, seed, min_r2, model_name):
+    """Raise for what can be told before the table is read."""
+    if not (isinstance(tsize, numbers.Real) and 0 < tsize < 1):
+        raise OptionError(f"The test size is {tsize!r}, expected a share of the rows between 0 and 1, such as 0.1.")
+    if estimator not in ESTIMATORS:
+        near = nearest(estimator, ESTIMATORS)
+        hint = f"Did you mean {near!r}? " if near else ""
+        raise OptionError(f"There is no estimator {estimator!r}. {hint}The names are: {', '.join(ESTIMATORS)}.")
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
+        raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
+    if min_r2 is not None and not min_r2 <= 1:
+        raise OptionError(f"The least R² is {min_r2!r}, expected a number of at most 1.")
+    folder = os.path.dirname(os.path.abspath(model_name))
+    if os.path.isdir(model_name) or not os.path.isdir(folder):
+        what = "a folder" if os.path.isdir(model_name) else f"in a folder that does not exist ({folder})"
+        raise ModelError(f"Cannot write the model: {model_name} is {what}.")
+
+
+def _units(units, names, is_published):
+    """Return the unit of each named column that has one."""
+    for name in units:
+        if name not in names:
+            near = nearest(name, names)
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise OptionError(f"A unit was given for {name!r}, which is neither target nor feature.{hint}")
+    units = {**(PUBLISHED_UNITS if is_published else {}), **units}
+    return {name: INCHES.get(units[name], units[name]) for name in names if units.get(name)}
+
+
+def _split(values, tsize, seed, names, path):
+    """Split the rows; both parts need two at least, and the training part needs variation."""
+    from sklearn.model_selection import train_test_split
+
+    held_out = math.ceil(len(values) * tsize)
+    if held_out < 2 or len(values) - held_out < 2:
+        raise DataError(
+            f"{path} has {len(values)} rows; a test size of {tsize:g} holds out {held_out} of them and leaves "
+            f"{len(values) - held_out} to train on. Both parts need at least 2: more rows, or another test size."
+        )
+    train, test = train_test_split(values, test_size=tsize, random_state=seed)
+    for name, is_constant in zip(names, train.min(axis=0) == train.max(axis=0), strict=True):
+        if is_constant:
+            raise DataError(
+                f"{path}: column {name!r} has one value only in the {len(train)} training rows. "
+                "More rows, another seed or another test size may help."
+            )
+    return train, test
+
+
+def _pipeline(estimator, seed):
+    """Make the unfitted model: features and target standardised, the target's scale taken back in the answer."""
+    import importlib
+
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    module, name = ESTIMATORS[estimator].rsplit(".", 1)
+    regressor = getattr(importlib.import_module(module), name)()
+    if "random_state" in regressor.get_params():
+        regressor.set_params(random_state=seed)
+    return TransformedTargetRegressor(
+        regressor=make_pipeline(StandardScaler(), regressor), transformer=StandardScaler()
+    )
+
+
+def _fit(model, x, y, estimator):
+    """Fit, and try one answer: some estimators tell only then that the rows are too few."""
+    try:
+        model.fit(x, y)
+        model.predict(x[:1])
+    except ValueError as error:
+        raise DataError(f"The estimator {estimator} refuses these {len(x)} training rows: {error}") from error
+    return model
+
+
+def _metrics(truth, answers):
+    """R² and, in the target's unit, the mean absolute and the root mean squared error."""
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+    return {
+        "r2": float(r2_score(truth, answers)),
+        "mae": float(mean_absolute_error(truth, answers)),
+        "rmse": float(root_mean_squared_error(truth, answers)),
+    }
+
+
+def conformal_half_width(residuals, coverage=COVERAGE):
+    """Half-width of a prediction interval, by split conformal prediction.
+
+    An interval of this half-width around an answer holds the true value of a new row with at least the chance
+    `coverage`, for any model and any distribution, as long as the new row and the held-out rows are exchangeable.
+
+    Parameters
+    ----------
+    residuals : array, shape (n,)
+        Absolute residuals of rows that were not trained on, in the target's unit.
+    coverage : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    float or None
+        In the target's unit: the k-th smallest residual, k = ceil((n + 1) * coverage). None when n is too small
+        for that coverage (k > n; for 0.9 less than 9 rows).
+
+    Source
+    ------
+    Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World (2005); Lei, G'Sell, Rinaldo, Tibshirani,
+    Wasserman: Distribution-Free Predictive Inference for Regression, JASA 113 (2018), section 2.2.
+
+    Examples
+    --------
+    >>> conformal_half_width([0.5, 0.1, 0.4, 0.2, 0.3, 0.6, 0.7, 0.8, 0.9])
+    0.9
+    """
+    rank = math.ceil(round((len(residuals) + 1) * coverage, 9))  # 10 * 0.9 is 9, whatever the last bit says
+    return None if rank > len(residuals) else float(sorted(residuals)[rank - 1])
+
+
+def _describe(name, unit, values, mean, scale):
+    """Describe one column of the training rows, for the signature."""
+    import numpy as np
+
+    counts, edges = np.histogram(values, bins=BINS)
+    return {
+        "name": name,
+        "kind": "number",
+        "unit": unit,
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "median": float(np.median(values)),
+        "mean": float(mean),
+        "scale": float(scale),
+        "missing": False,
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def _file_stem(path):
+    """`data/houses.csv.gz` is named houses."""
+    return os.path.basename(path).split(".", 1)[0]
+
+
+def _package_versions():
+    from importlib.metadata import version
+
+    return {name: version(name) for name in PACKAGES}
+
+
+def _version(digest, options, packages):
+    """Name the content: what a model is made from, neither clock nor machine."""
+    made_from = json.dumps([digest, options, packages], sort_keys=True)
+    return hashlib.sha256(made_from.encode()).hexdigest()[:12]
+
+
+# ------------------------------------------------------------------------------------------- the model's file
+#
+# model.joblib is what joblib writes, so joblib.load reads it as any other, followed by the signature as JSON and a
+# footer: MAGIC, the signature's length, and the sha256 of all before. A pickle ends where it ends; what follows is
+# not joblib's to read. So the signature is read without running what a pickle may hold, and a damaged file is known
+# before anything in it runs.
+
+MAGIC = b"\nmlops-cookbook-1 "
+LENGTH = b"%012d "
+FOOTER = len(MAGIC) + 13 + 64
+
+
+def _save(path, model, signature):
+    import joblib
+
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    text = json.dumps(signature, allow_nan=False, default=repr, separators=(",", ":")).encode()
+    content = buffer.getvalue() + text + MAGIC + LENGTH % len(text)
+    write_file(path, content + hashlib.sha256(content).hexdigest().encode())
+
+
+def write_file(path, content):
+    """Write a file that is whole at every moment, whatever ends the program.
+
+    Parameters
+    ----------
+    path : path
+        Where to; where it is a link, the file that it names.
+    content : bytes
+
+    Raises
+    ------
+    ModelError
+        The system refuses: no right to write, no space left.
+    """
+    path = os.path.realpath(path)
+    temporary = f"{path}.{os.urandom(4).hex()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ModelError(f"Cannot write {path}: {error.strerror}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def model_path(model=None):
+    """Name the model to use: the one given, else that of MLOPS_MODEL, else model.joblib beside this file."""
+    return os.fspath(model or os.environ.get("MLOPS_MODEL") or MODEL)
+
+
+def _read_model(path):
+    """Return a model file's bytes and its signature, both proved whole."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError as error:
+        raise ModelError(f"There is no model {path}. Train one: ./utilscli.py retrain --model-name {path}") from error
+    except OSError as error:
+        raise ModelError(f"Cannot read the model {path}: {error.strerror}.") from error
+    retrain_it = f"Train it again: ./utilscli.py retrain --model-name {path}"
+    body, footer = content[:-64], content[-FOOTER:]
+    if not footer.startswith(MAGIC):
+        raise ModelError(
+            f"{path} ({len(content):,} bytes) is not a whole model of this project: cut off, damaged, or made by "
+            f"another program. {retrain_it}"
+        )
+    if hashlib.sha256(body).hexdigest().encode() != content[-64:]:
+        raise ModelError(f"{path} is damaged: its content does not have the digest it was written with. {retrain_it}")
+    end = len(content) - FOOTER
+    length = int(footer[len(MAGIC) : -64])
+    return content, Signature(json.loads(content[end - length : end]))
+
+
+# -------------------------------------------------------------------------------------- the signature, check
+
+
+@dataclass(frozen=True)
+class Column:
+    """A feature or the target, as the training rows had it.
+
+    Attributes
+    ----------
+    name, kind, unit : str
+        The name as in the table; "number"; the unit, or None where none is known.
+    min, max, median, mean, scale : float
+        Of the training rows, in the unit; `scale` is the population standard deviation.
+    missing : bool
+        Whether a value may be missing.
+    histogram : dict
+        ``edges``, shape (bins + 1,), and ``counts``, shape (bins,).
+    """
+
+    name: str
+    kind: str
+    unit: str | None
+    min: float
+    max: float
+    median: float
+    mean: float
+    scale: float
+    missing: bool
+    histogram: dict
+
+    @property
+    def range(self):
+        """The observed range in words, such as ``145 to 300 pounds``."""
+        return f"{plain(self.min)} to {plain(self.max)}" + (f" {self.unit}" if self.unit else "")
+
+    @property
+    def expected(self):
+        """What a value has to be, in words."""
+        above = " above 0" if self.min > 0 else " below 0" if self.max < 0 else ""
+        return f"a number{above} ({self.range} in training)"
+
+    def accepts(self, value):
+        """Whether a finite number can be a value of this column: where all were positive, so has it to be."""
+        return not ((self.min > 0 and value <= 0) or (self.max < 0 and value >= 0))
+
+
+class Signature:
+    """What training wrote of itself into the model; the only reader of that dict.
+
+    Parameters
+    ----------
+    card : dict
+        The signature as `retrain` wrote it, JSON-able.
+
+    Attributes
+    ----------
+    name, version, title : str
+        The model's name, the digest of what it was made from, and the words for a page's heading.
+    target : Column
+    features : list of Column
+        In the order of the model's input.
+
+    Examples
+    --------
+    >>> Signature.read().features[0].range
+    '145 to 300 pounds'
+    """
+
+    def __init__(self, card):
+        if card.get("format") != 1:
+            raise ModelError(f"The signature has format {card.get('format')!r}; this version of mlib reads format 1.")
+        self.card = card
+        self.name = card["name"]
+        self.version = card["version"]
+        self.title = card["title"]
+        self.target = Column(**card["target"])
+        self.features = [Column(**feature) for feature in card["features"]]
+        self._names = {feature.name for feature in self.features}
+
+    @classmethod
+    def read(cls, model=None):
+        """Read it from a model's file, without loading the model.
+
+        Parameters
+        ----------
+        model : path, optional
+            As for `load_model`.
+
+        Returns
+        -------
+        Signature
+
+        Raises
+        ------
+        ModelError
+            The file is missing, damaged or foreign.
+        """
+        return _read_model(model_path(model))[1]
+
+    @property
+    def answer(self):
+        """The answer's key: ``height_inches``, or ``price`` where the target has no unit."""
+        return key(self.target.name) + (f"_{key(self.target.unit)}" if self.target.unit else "")
+
+    @property
+    def human(self):
+        """The key of the answer in feet and inches, or None where the target is not in inches."""
+        return f"{key(self.target.name)}_human_readable" if self.target.unit == "inches" else None
+
+    @property
+    def half_width(self):
+        """Half-width of the prediction interval, in the target's unit; None where too few rows were held out."""
+        return self.card["interval"]["half_width"]
+
+    @property
+    def coverage(self):
+        """Coverage of the prediction interval, between 0 and 1."""
+        return self.card["interval"]["coverage"]
+
+    @property
+    def packages(self):
+        """Versions of the packages that trained the model: a dict of name to version."""
+        return self.card["packages"]
+
+    def words(self, value):
+        """Say a value of the target.
+
+        Parameters
+        ----------
+        value : float
+            In the target's unit.
+
+        Returns
+        -------
+        str
+            ``6 foot, 0 inches`` where the unit is inches, else the number and its unit.
+        """
+        return height_human(value) if self.human else _amount(value, self.target.unit)
+
+    def worth(self):
+        """Tell what the model is worth, beside always answering the mean.
+
+        Returns
+        -------
+        dict of str to str
+            A label and a text a fact: R², MAE, RMSE and the prediction interval.
+        """
+        unit, n = self.target.unit, self.card["metrics"]["n"]
+        model, mean, interval = self.card["metrics"], self.card["baseline"], self.card["interval"]
+        width = "none: too few held-out rows"
+        if self.half_width is not None:
+            width = f"± {_amount(self.half_width, unit)} (split conformal, {interval['n']} held-out rows)"
+        return {
+            "R²": f"{model['r2']:.3f} on {n} held-out rows; always answering the mean: {mean['r2']:.3f}",
+            "MAE": f"{_amount(model['mae'], unit)}; always answering the mean: {_amount(mean['mae'], unit)}",
+            "RMSE": f"{_amount(model['rmse'], unit)}; always answering the mean: {_amount(mean['rmse'], unit)}",
+            f"{self.coverage:.0%} interval": width,
+        }
+
+    def facts(self):
+        """Tell what a model card tells.
+
+        Returns
+        -------
+        dict of str to str
+            A label and a text a fact, in the order of a card.
+        """
+        data, training = self.card["data"], self.card["training"]
+        return {
+            "Model": f"{self.name}, version {self.version}",
+            "Predicts": f"{self.target.name} ({self.target.range} in training)",
+            "From": ", ".join(f"{feature.name} ({feature.range} in training)" for feature in self.features),
+            "Estimator": f"{self.card['estimator']['name']} ({self.card['estimator']['class']})",
+            "Trained on": f"{training['n']:,} of {data['rows']:,} rows of {data['file']} (seed {training['seed']})",
+            "Data sha256": data["sha256"],
+            **self.worth(),
+            "Packages": ", ".join(f"{name} {version}" for name, version in self.packages.items()),
+        }
+
+    def check(self, row):
+        """Check one row.
+
+        Parameters
+        ----------
+        row : mapping of str to number
+            Such as ``{"Weight": 200}``: pounds.
+
+        Returns
+        -------
+        values : list of float
+            In the features' order.
+        errors : list of dict
+            What is wrong; empty where the row can be predicted.
+        """
+        values, errors = [], []
+        for feature in self.features:
+            got = row.get(feature.name)
+            value = _finite(got)
+            values.append(value)
+            if value is None or not feature.accepts(value):
+                errors.append({"field": feature.name, "got": _shown(got), "expected": feature.expected})
+        if len(row) > len(self.features) or not self._names.issuperset(row):
+            errors += self._unknown(row)
+        return values, errors
+
+    def check_names(self, columns):
+        """Check the columns of a table.
+
+        Parameters
+        ----------
+        columns : sequence of str
+
+        Raises
+        ------
+        InputError
+            A feature is missing, or a column is not a feature.
+        """
+        missing = [
+            {"field": feature.name, "got": None, "expected": "a column of that name"}
+            for feature in self.features
+            if feature.name not in columns
+        ]
+        errors = missing + self._unknown(dict.fromkeys(columns, "a column"))
+        if errors:
+            raise InputError(errors)
+
+    def _unknown(self, row):
+        return [
+            {"field": str(name), "got": _shown(row[name]), "expected": self._no_such(name)}
+            for name in row
+            if name not in self._names
+        ]
+
+    def _no_such(self, name):
+        near = nearest(name, self._names)
+        known = ", ".join(feature.name for feature in self.features)
+        return f"no field of that name; did you mean {near}?" if near else f"no field of that name, but {known}"
+
+    def check_array(self, array):
+        """Check many rows at once.
+
+        Parameters
+        ----------
+        array : numpy.ndarray of float64, shape (rows, features)
+
+        Raises
+        ------
+        InputError
+            With row, field and value.
+        """
+        import numpy as np
+
+        bad = ~np.isfinite(array)
+        for i, feature in enumerate(self.features):
+            if feature.min > 0:
+                bad[:, i] |= array[:, i] <= 0
+            elif feature.max < 0:
+                bad[:, i] |= array[:, i] >= 0
+        if bad.any():
+            raise InputError(
+                [
+                    {
+                        "row": int(row) + 1,
+                        "field": self.features[i].name,
+                        "got": _shown(float(array[row, i])),
+                        "expected": self.features[i].expected,
+                    }
+                    for row, i in np.argwhere(bad)[:MOST_PROBLEMS]
+                ]
+            )
+
+    def warnings(self, values):
+        """Tell which values of a checked row lie outside what training saw.
+
+        Parameters
+        ----------
+        values : sequence of float, shape (features,)
+
+        Returns
+        -------
+        list of dict
+            ``field``, ``got``, ``expected``; empty where all lie within.
+        """
+        return [
+            {"field": feature.name, "got": _shown(value), "expected": f"{feature.range}, as in training"}
+            for feature, value in zip(self.features, values, strict=True)
+            if not feature.min <= value <= feature.max
+        ]
+
+
+def key(name):
+    """A name as the answer's keys have it: ``Fuel type (l/100 km)`` is ``fuel_type_l_100_km``."""
+    return re.sub(r"\W+", "_", name).strip("_").lower() or "value"
+
+
+def plain(value):
+    """A number without needless digits: 180.0 is ``180``."""
+    return f"{value:.10g}"
+
+
+def _amount(value, unit):
+    """A measured quantity in four digits, with its unit: ``2.053 inches``."""
+    return f"{value:.4g}" + (f" {unit}" if unit else "")
+
+
+def _finite(value):
+    """The value as float, or None where it is no finite number; text that looks like one is none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _shown(value):
+    """A refused value as an error shows it: short, and always JSON."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value if len(value) <= 80 else value[:77] + "..."
+    if isinstance(value, numbers.Real):
+        finite = _finite(value)
+        if finite is None:
+            return str(value) if isinstance(value, float) else "a number too large"
+        return int(finite) if finite.is_integer() and abs(finite) < 1e15 else finite
+    kinds = {dict: "an object", list: "a list"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+# --------------------------------------------------------------------------------------------- load, predict
+
+
+class Model:
+    """A loaded model: its signature, and the function that answers.
+
+    Parameters
+    ----------
+    signature : Signature
+    estimator : object
+        A fitted scikit-learn regressor with its scalers inside.
+
+    Examples
+    --------
+    >>> load_model().predict([[180.0]])
+    array([72.04...])
+    """
+
+    def __init__(self, signature, estimator):
+        self.signature = signature
+        self.estimator = estimator
+
+    def predict(self, x):
+        """Answer without checks or words, as scikit-learn does.
+
+        Parameters
+        ----------
+        x : array of float, shape (rows, features)
+            In the features' order and units.
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (rows,)
+            In the target's unit.
+        """
+        return self.estimator.predict(x)
+
+
+def load_model(model=None):
+    """Load a model that `retrain` wrote. A file that did not change is loaded once a process.
+
+    A joblib file is code: loading one runs what its maker put in. Load only files you made or trust. Its digest,
+    which is checked first, guards against damage, not against malice.
+
+    Parameters
+    ----------
+    model : path, optional
+        The file; without it that named by MLOPS_MODEL, else model.joblib beside mlib.py.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, foreign, or was written by another scikit-learn version.
+    """
+    path = model_path(model)
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return _load(path, None)  # it says what is wrong, and what is raised is not remembered
+    return _load(path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+@functools.lru_cache(maxsize=8)
+def _load(path, _stamp):
+    content, signature = _read_model(path)
+    try:
+        import joblib
+        import sklearn
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{path} needs scikit-learn, and it is not installed: pip install -r requirements.txt") from error
+    trained_with = signature.packages["scikit-learn"]
+    if trained_with != sklearn.__version__:
+        raise ModelError(
+            f"{path} was written by scikit-learn {trained_with}, and {sklearn.__version__} is installed; the one does "
+            f"not safely read the other's. Install scikit-learn=={trained_with}, or train again: "
+            f"./utilscli.py retrain --model-name {path}"
+        )
+    return Model(signature, joblib.load(io.BytesIO(content)))
+
+
+def predict(x, model=None, interval=False):
+    """Predict the target, in words as well as in numbers.
+
+    Parameters
+    ----------
+    x : number, mapping, list of mappings, pandas.DataFrame or numpy.ndarray
+        One value for a model of one feature (180: pounds), or rows that name their values (``{"Weight": 180}``),
+        or an array of float, shape (rows, features), in the features' order.
+    model : path or Model, optional
+        As for `load_model`.
+    interval : bool
+        Add the prediction interval.
+
+    Returns
+    -------
+    dict, list of dict, or numpy.ndarray
+        A dict for one row, a list in their order for many: ``height_inches`` (``<target>_<unit>``), and
+        ``height_human_readable`` where the target is in inches; ``interval`` with ``low``, ``high`` (the target's
+        unit) and ``coverage`` where it was asked for; ``warnings`` where a value lies outside what training saw.
+        An array is answered by an array of float64, shape (rows,): the numbers alone.
+
+    Raises
+    ------
+    InputError
+        A value is missing, no number, NaN, infinite, unknown, or not positive where training saw only positive.
+    ModelError
+        The model cannot be loaded, or has no interval.
+
+    Examples
+    --------
+    >>> predict({"Weight": 180})
+    {'height_inches': 72.04, 'height_human_readable': '6 foot, 0 inches'}
+    >>> predict(400)["warnings"]
+    [{'field': 'Weight', 'got': 400, 'expected': '145 to 300 pounds, as in training'}]
+    """
+    import numpy as np
+
+    model = model if isinstance(model, Model) else load_model(model)
+    signature = model.signature
+    if interval and signature.half_width is None:
+        raise ModelError(
+            f"The model has no prediction interval: {signature.card['interval']['n']} held-out rows are too few for "
+            f"{signature.coverage:.0%}. Train it with more rows, or with a larger test size."
+        )
+    if isinstance(x, np.ndarray) and x.ndim:
+        array = _array(x, signature)
+        return model.predict(array) if len(array) else np.empty(0)
+    if isinstance(x, Mapping):
+        values, errors = signature.check(x)
+        if errors:
+            raise InputError(errors)
+        return _answers(model, np.array([values]), interval)[0]
+    if isinstance(x, (list, tuple)):
+        return _answers(model, _rows(x, signature), interval)
+    if hasattr(x, "columns"):
+        return _answers(model, _frame(x, signature), interval)
+    if len(signature.features) == 1:
+        return predict({signature.features[0].name: x}, model, interval)
+    names = ", ".join(feature.name for feature in signature.features)
+    raise InputError([{"field": "(row)", "got": _shown(x), "expected": f"a mapping with {names}"}])
+
+
+def _array(x, signature):
+    """Check an array; one dimension will do for one feature."""
+    import numpy as np
+
+    width = len(signature.features)
+    array = x.reshape(-1, 1) if x.ndim == 1 and width == 1 else x
+    if array.ndim != 2 or array.shape[1] != width or array.dtype.kind not in "iuf":
+        expected = f"numbers of shape (rows, {width})"
+        got = f"an array of {x.dtype}, shape {x.shape}"
+        raise InputError([{"field": "(array)", "got": got, "expected": expected}])
+    array = array.astype(np.float64, copy=False)
+    signature.check_array(array)
+    return array
+
+
+def _rows(rows, signature):
+    """Check a list of mappings (of numbers, for one feature) and make it an array; all problems at once."""
+    import numpy as np
+
+    array, problems = [], []
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping) and len(signature.features) == 1:
+            row = {signature.features[0].name: row}
+        if isinstance(row, Mapping):
+            values, errors = signature.check(row)
+        else:
+            names = ", ".join(feature.name for feature in signature.features)
+            values, errors = [], [{"field": "(row)", "got": _shown(row), "expected": f"an object with {names}"}]
+        array.append(values)
+        problems += [{"row": number, **error} for error in errors]
+        if len(problems) > MOST_PROBLEMS:
+            break
+    if problems:
+        raise InputError(problems)
+    return np.array(array, dtype=np.float64).reshape(-1, len(signature.features))
+
+
+def _frame(table, signature):
+    """Check a DataFrame and make it an array: in one step where all columns are numbers."""
+    signature.check_names(table.columns)
+    table = table[[feature.name for feature in signature.features]]
+    if all(dtype.kind in "iuf" for dtype in table.dtypes):
+        return _array(table.to_numpy(), signature)
+    return _rows(table.to_dict("records"), signature)
+
+
+def _answers(model, array, interval):
+    """Predict checked rows in one call, and put each answer into words."""
+    import numpy as np
+
+    if not len(array):
+        return []
+    signature = model.signature
+    seen = np.array([[feature.min, feature.max] for feature in signature.features])
+    outside = ((array < seen[:, 0]) | (array > seen[:, 1])).any(axis=1)
+    answers = []
+    for row, value in enumerate(model.predict(array).tolist()):
+        if signature.human:
+            answer = human_readable_payload(value, key(signature.target.name))
+        else:
+            answer = {signature.answer: value}
+        if interval:
+            low, high = value - signature.half_width, value + signature.half_width
+            if signature.human:
+                low, high = round(low, 2), round(high, 2)
+            answer["interval"] = {"low": low, "high": high, "coverage": signature.coverage}
+        if outside[row]:
+            answer["warnings"] = signature.warnings(array[row].tolist())
+        answers.append(answer)
+    return answers
+
+
+# ---------------------------------------------------------------------- the published steps, words for people
+
+
+def format_input(x):
+    """Make a number, or a list of numbers, a column.
+
+    Parameters
+    ----------
+    x : number or sequence of numbers, shape (n,)
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, 1)
+
+    Examples
+    --------
+    >>> format_input(2).shape
+    (1, 1)
+    """
+    import numpy as np
+
+    return np.array(x).reshape(-1, 1)
+
+
+def scale_input(feature, model=None):
+    """Standardise feature values as the model does: with the mean and deviation of its training rows.
+
+    Parameters
+    ----------
+    feature : array, shape (n, features)
+        In the features' units: pounds.
+    model : path, optional
+        As for `load_model`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, features)
+        Without unit: 0 is the mean, 1 a standard deviation above it.
+
+    Examples
+    --------
+    >>> scale_input(format_input(208)).round(2)
+    array([[-0.]])
+    """
+    import numpy as np
+
+    features = load_model(model).signature.features
+    return (np.asarray(feature) - [f.mean for f in features]) / [f.scale for f in features]
+
+
+def scale_target(target, model=None):
+    """Take standardised answers back to the target's unit (the published name: it is the inverse).
+
+    Parameters
+    ----------
+    target : array, any shape
+        Without unit.
+    model : path, optional
+        As for `load_model`.
+
+    Returns
+    -------
+    numpy.ndarray, the same shape
+        In the target's unit: inches.
+
+    Examples
+    --------
+    >>> scale_target([[0.0]]).round(1)
+    array([[73.7]])
+    """
+    import numpy as np
+
+    column = load_model(model).signature.target
+    return np.asarray(target) * column.scale + column.mean
+
+
+def height_human(float_inches):
+    """Say a height in feet and inches, rounded to whole inches.
+
+    Parameters
+    ----------
+    float_inches : float
+        Inches.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        NaN or infinite.
+
+    Examples
+    --------
+    >>> height_human(71.6)
+    '6 foot, 0 inches'
+    """
+    if not math.isfinite(float_inches):
+        raise ValueError(f"A height of {float_inches} inches has no words; expected a finite number.")
+    whole = round(float(float_inches))
+    feet, inches = divmod(abs(whole), 12)
+    return f"{'-' if whole < 0 else ''}{feet} foot, {inches} inches"
+
+
+def human_readable_payload(predict_value, name="height"):
+    """Make the published answer of a height.
+
+    Parameters
+    ----------
+    predict_value : float, or an array of one
+        Inches.
+    name : str
+        What was measured.
+
+    Returns
+    -------
+    dict
+        ``height_inches``, rounded to two decimals, and ``height_human_readable``.
+
+    Examples
+    --------
+    >>> human_readable_payload(73.4)
+    {'height_inches': 73.4, 'height_human_readable': '6 foot, 1 inches'}
+    """
+    inches = round(float(getattr(predict_value, "item", lambda: predict_value)()), 2)
+    return {f"{name}_inches": inches, f"{name}_human_readable": height_human(inches)}
