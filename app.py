@@ -74,11 +74,12 @@ def create_app(model_path=None):
     --------
     >>> client = create_app().test_client()
     >>> client.post("/predict", json={"Weight": 200}).json
-    {'prediction': {'height_human_readable': '6 foot, 1 inches', 'height_inches': 73.23}}
+    {'prediction': {'height_inches': 73.23, 'height_human_readable': '6 foot, 1 inches'}}
     """
     model = mlib.load_model(model_path)
     flask_app = Flask(__name__)
     flask_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    flask_app.json.sort_keys = False  # the published order
 
     @flask_app.get("/")
     def home():
@@ -94,18 +95,18 @@ def create_app(model_path=None):
         return {"prediction": mlib.predict(rows, model)}
 
     def check_rows(rows):
-        """mlib also takes bare numbers; HTTP has one form, that which names them."""
-        for number, row in enumerate(rows, start=1):
+        """Refuse bare numbers, which mlib takes: HTTP has one form, that which names its values."""
+        for i, row in enumerate(rows, start=1):
             if not isinstance(row, dict):
                 got = json.dumps(row)[:80]
-                raise BadRequest(f"Row {number} is {got}; expected an object such as {example(model.signature)}.")
+                raise BadRequest(f"Row {i} is {got}; expected an object such as {example(model.signature)}.")
         if not rows:
             raise BadRequest(f"The list is empty; expected objects such as {example(model.signature)}.")
         return rows
 
     @flask_app.errorhandler(mlib.InputError)
     def refuse(error):
-        return problem(422, "The row cannot be predicted", str(error), error.errors)
+        return problem(422, "Unprocessable Content", str(error), error.errors)
 
     @flask_app.errorhandler(HTTPException)
     def http_error(error):
@@ -123,13 +124,20 @@ def json_body():
         raise BadRequest("The body is empty; expected JSON.")
     try:
         return json.loads(body)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise BadRequest(f"The body is not JSON: {error}.") from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no Unicode, a number of thousands of digits, lists in lists in lists
+        raise BadRequest(
+            "The body is not JSON that can be read: its text, a number or its depth is beyond limits."
+        ) from error
 
 
 def example(signature):
     """A body that is answered, such as ``{"Weight": 205}``."""
-    return json.dumps({feature.name: float(mlib.plain(feature.median)) for feature in signature.features})
+    return json.dumps(signature.example())
 
 
 def problem(status, title, detail, errors=()):
@@ -139,7 +147,7 @@ def problem(status, title, detail, errors=()):
     ----------
     status : int
     title, detail : str
-        What kind of problem it is, and what was wrong this time.
+        The status in words, and what was wrong this time.
     errors : sequence of dict
         ``field``, ``got``, ``expected`` of each, and ``row`` where there were several.
 
@@ -163,7 +171,9 @@ def page(model, args):
         return render_template_string(PAGE, signature=signature, given=given)
     try:
         prediction = mlib.predict(
-            {name: number(text) for name, text in given.items()}, model, interval=signature.half_width is not None
+            {name: number(text) for name, text in given.items()},
+            model,
+            interval=signature.interval["half_width"] is not None,
         )
     except mlib.InputError as error:
         return render_template_string(PAGE, signature=signature, given=given, problem=str(error)), 422

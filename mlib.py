@@ -120,23 +120,11 @@ def problem_text(problem):
     return f"{row}{problem['field']}: got {got}, expected {problem['expected']}"
 
 
-def nearest(name, names):
-    """Find what a misspelt name may have meant.
-
-    Parameters
-    ----------
-    name : str
-    names : iterable of str
-        The names that exist.
-
-    Returns
-    -------
-    str or None
-        The nearest of them, upper and lower case being equal, or None when none is near.
-    """
+def _did_you_mean(name, names):
+    """Make a hint of the nearest of the names that exist, upper and lower case being equal; "" where none is near."""
     folded = {known.casefold(): known for known in names}
     found = difflib.get_close_matches(str(name).casefold(), folded, n=1)
-    return folded[found[0]] if found else None
+    return f" Did you mean {folded[found[0]]}?" if found else ""
 
 
 # ------------------------------------------------------------------------------------------------ read, check
@@ -201,10 +189,8 @@ def _check_columns(table, target, features, path):
         raise OptionError(f"A feature was named twice: {', '.join(features)}.")
     for name in (target, *features):
         if name not in table.columns:
-            near = nearest(name, table.columns)
-            hint = f" Did you mean {near!r}?" if near else ""
-            columns = ", ".join(map(str, table.columns))
-            raise DataError(f"{path} has no column {name!r}.{hint} It has: {columns}.")
+            hint = _did_you_mean(name, table.columns)
+            raise DataError(f"{path} has no column {name!r}.{hint} It has: {', '.join(table.columns)}.")
 
 
 def _numbers(table, names, path):
@@ -302,7 +288,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     tsize, seed = float(tsize), int(seed)
     table, digest = _read(data)
     _check_columns(table, target, features, data)
-    is_published = PUBLISHED_COLUMNS <= set(table.columns)
+    is_published = PUBLISHED_COLUMNS.issubset(table.columns)
     units = _units(units or {}, (target, *features), is_published)
     values = _numbers(table, (*features, target), data)
 
@@ -339,7 +325,11 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "task": "regression",
         "target": columns[-1],
         "features": columns[:-1],
-        "estimator": {"name": estimator, "class": ESTIMATORS[estimator], "parameters": model.regressor_[-1].get_params()},
+        "estimator": {
+            "name": estimator,
+            "class": ESTIMATORS[estimator],
+            "parameters": model.regressor_[-1].get_params(),
+        },
         "training": {"n": len(train), "test_size": tsize, "seed": seed},
         "metrics": metrics,
         "baseline": baseline,
@@ -360,9 +350,8 @@ def _check_options(tsize, estimator, seed, min_r2, model_name):
     if not (isinstance(tsize, numbers.Real) and 0 < tsize < 1):
         raise OptionError(f"The test size is {tsize!r}, expected a share of the rows between 0 and 1, such as 0.1.")
     if estimator not in ESTIMATORS:
-        near = nearest(estimator, ESTIMATORS)
-        hint = f"Did you mean {near!r}? " if near else ""
-        raise OptionError(f"There is no estimator {estimator!r}. {hint}The names are: {', '.join(ESTIMATORS)}.")
+        hint = _did_you_mean(estimator, ESTIMATORS)
+        raise OptionError(f"There is no estimator {estimator!r}.{hint} The names are: {', '.join(ESTIMATORS)}.")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
         raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
     if min_r2 is not None and not min_r2 <= 1:
@@ -377,8 +366,7 @@ def _units(units, names, is_published):
     """Return the unit of each named column that has one."""
     for name in units:
         if name not in names:
-            near = nearest(name, names)
-            hint = f" Did you mean {near!r}?" if near else ""
+            hint = _did_you_mean(name, names)
             raise OptionError(f"A unit was given for {name!r}, which is neither target nor feature.{hint}")
     units = {**(PUBLISHED_UNITS if is_published else {}), **units}
     return {name: INCHES.get(units[name], units[name]) for name in names if units.get(name)}
@@ -628,12 +616,11 @@ class Column:
     @property
     def expected(self):
         """What a value has to be, in words."""
-        above = " above 0" if self.min > 0 else " below 0" if self.max < 0 else ""
-        return f"a number{above} ({self.range} in training)"
+        return f"a number{' above 0' if self.min > 0 else ''} ({self.range} in training)"
 
     def accepts(self, value):
-        """Whether a finite number can be a value of this column: where all were positive, so has it to be."""
-        return not ((self.min > 0 and value <= 0) or (self.max < 0 and value >= 0))
+        """Whether a finite number (or each of an array) can be a value: above 0 where all of training were."""
+        return value > 0 if self.min > 0 else True
 
 
 class Signature:
@@ -651,6 +638,19 @@ class Signature:
     target : Column
     features : list of Column
         In the order of the model's input.
+    estimator : dict
+        ``name``, ``class`` and ``parameters``.
+    training : dict
+        ``n`` (rows), ``test_size`` and ``seed``.
+    metrics, baseline : dict
+        ``r2``, ``mae``, ``rmse`` (the target's unit) and ``n`` on the held-out rows: of the model, and of always
+        answering the mean.
+    interval : dict
+        ``coverage``, ``half_width`` (the target's unit; None where too few rows were held out) and ``n``.
+    data : dict
+        ``file``, ``rows`` and ``sha256`` of the table.
+    packages : dict of str to str
+        Versions of the packages that trained the model.
 
     Examples
     --------
@@ -667,6 +667,13 @@ class Signature:
         self.title = card["title"]
         self.target = Column(**card["target"])
         self.features = [Column(**feature) for feature in card["features"]]
+        self.estimator = card["estimator"]
+        self.training = card["training"]
+        self.metrics = card["metrics"]
+        self.baseline = card["baseline"]
+        self.interval = card["interval"]
+        self.data = card["data"]
+        self.packages = card["packages"]
         self._names = {feature.name for feature in self.features}
 
     @classmethod
@@ -699,21 +706,6 @@ class Signature:
         """The key of the answer in feet and inches, or None where the target is not in inches."""
         return f"{key(self.target.name)}_human_readable" if self.target.unit == "inches" else None
 
-    @property
-    def half_width(self):
-        """Half-width of the prediction interval, in the target's unit; None where too few rows were held out."""
-        return self.card["interval"]["half_width"]
-
-    @property
-    def coverage(self):
-        """Coverage of the prediction interval, between 0 and 1."""
-        return self.card["interval"]["coverage"]
-
-    @property
-    def packages(self):
-        """Versions of the packages that trained the model: a dict of name to version."""
-        return self.card["packages"]
-
     def words(self, value):
         """Say a value of the target.
 
@@ -727,47 +719,21 @@ class Signature:
         str
             ``6 foot, 0 inches`` where the unit is inches, else the number and its unit.
         """
-        return height_human(value) if self.human else _amount(value, self.target.unit)
+        return height_human(value) if self.human else self.amount(value)
 
-    def worth(self):
-        """Tell what the model is worth, beside always answering the mean.
+    def amount(self, value):
+        """Say a quantity in the target's unit, in four digits: ``2.053 inches``."""
+        return f"{value:.4g}" + (f" {self.target.unit}" if self.target.unit else "")
 
-        Returns
-        -------
-        dict of str to str
-            A label and a text a fact: R², MAE, RMSE and the prediction interval.
-        """
-        unit, n = self.target.unit, self.card["metrics"]["n"]
-        model, mean, interval = self.card["metrics"], self.card["baseline"], self.card["interval"]
-        width = "none: too few held-out rows"
-        if self.half_width is not None:
-            width = f"± {_amount(self.half_width, unit)} (split conformal, {interval['n']} held-out rows)"
-        return {
-            "R²": f"{model['r2']:.3f} on {n} held-out rows; always answering the mean: {mean['r2']:.3f}",
-            "MAE": f"{_amount(model['mae'], unit)}; always answering the mean: {_amount(mean['mae'], unit)}",
-            "RMSE": f"{_amount(model['rmse'], unit)}; always answering the mean: {_amount(mean['rmse'], unit)}",
-            f"{self.coverage:.0%} interval": width,
-        }
-
-    def facts(self):
-        """Tell what a model card tells.
+    def example(self):
+        """Make a row that is answered: the medians of training.
 
         Returns
         -------
-        dict of str to str
-            A label and a text a fact, in the order of a card.
+        dict of str to number
+            Such as ``{"Weight": 205}``.
         """
-        data, training = self.card["data"], self.card["training"]
-        return {
-            "Model": f"{self.name}, version {self.version}",
-            "Predicts": f"{self.target.name} ({self.target.range} in training)",
-            "From": ", ".join(f"{feature.name} ({feature.range} in training)" for feature in self.features),
-            "Estimator": f"{self.card['estimator']['name']} ({self.card['estimator']['class']})",
-            "Trained on": f"{training['n']:,} of {data['rows']:,} rows of {data['file']} (seed {training['seed']})",
-            "Data sha256": data["sha256"],
-            **self.worth(),
-            "Packages": ", ".join(f"{name} {version}" for name, version in self.packages.items()),
-        }
+        return {feature.name: _shown(feature.median) for feature in self.features}
 
     def check(self, row):
         """Check one row.
@@ -824,9 +790,8 @@ class Signature:
         ]
 
     def _no_such(self, name):
-        near = nearest(name, self._names)
         known = ", ".join(feature.name for feature in self.features)
-        return f"no field of that name; did you mean {near}?" if near else f"no field of that name, but {known}"
+        return "no field of that name." + (_did_you_mean(name, self._names) or f" The fields are: {known}.")
 
     def check_array(self, array):
         """Check many rows at once.
@@ -844,10 +809,7 @@ class Signature:
 
         bad = ~np.isfinite(array)
         for i, feature in enumerate(self.features):
-            if feature.min > 0:
-                bad[:, i] |= array[:, i] <= 0
-            elif feature.max < 0:
-                bad[:, i] |= array[:, i] >= 0
+            bad[:, i] |= np.logical_not(feature.accepts(array[:, i]))
         if bad.any():
             raise InputError(
                 [
@@ -888,11 +850,6 @@ def key(name):
 def plain(value):
     """A number without needless digits: 180.0 is ``180``."""
     return f"{value:.10g}"
-
-
-def _amount(value, unit):
-    """A measured quantity in four digits, with its unit: ``2.053 inches``."""
-    return f"{value:.4g}" + (f" {unit}" if unit else "")
 
 
 def _finite(value):
@@ -994,7 +951,9 @@ def _load(path, _stamp):
         import joblib
         import sklearn
     except ModuleNotFoundError as error:
-        raise ModelError(f"{path} needs scikit-learn, and it is not installed: pip install -r requirements.txt") from error
+        raise ModelError(
+            f"{path} needs scikit-learn, and it is not installed: pip install -r requirements.txt"
+        ) from error
     trained_with = signature.packages["scikit-learn"]
     if trained_with != sklearn.__version__:
         raise ModelError(
@@ -1029,7 +988,8 @@ def predict(x, model=None, interval=False):
     Raises
     ------
     InputError
-        A value is missing, no number, NaN, infinite, unknown, or not positive where training saw only positive.
+        A value is missing, no number, NaN or infinite; a name is unknown; a value is zero or negative where
+        training saw only positive ones.
     ModelError
         The model cannot be loaded, or has no interval.
 
@@ -1044,10 +1004,10 @@ def predict(x, model=None, interval=False):
 
     model = model if isinstance(model, Model) else load_model(model)
     signature = model.signature
-    if interval and signature.half_width is None:
+    if interval and signature.interval["half_width"] is None:
         raise ModelError(
-            f"The model has no prediction interval: {signature.card['interval']['n']} held-out rows are too few for "
-            f"{signature.coverage:.0%}. Train it with more rows, or with a larger test size."
+            f"The model has no prediction interval: {signature.interval['n']} held-out rows are too few for "
+            f"{signature.interval['coverage']:.0%}. Train it with more rows, or with a larger test size."
         )
     if isinstance(x, np.ndarray) and x.ndim:
         array = _array(x, signature)
@@ -1117,7 +1077,7 @@ def _answers(model, array, interval):
     """Predict checked rows in one call, and put each answer into words."""
     import numpy as np
 
-    if not len(array):
+    if array.size == 0:
         return []
     signature = model.signature
     seen = np.array([[feature.min, feature.max] for feature in signature.features])
@@ -1129,10 +1089,11 @@ def _answers(model, array, interval):
         else:
             answer = {signature.answer: value}
         if interval:
-            low, high = value - signature.half_width, value + signature.half_width
+            half_width = signature.interval["half_width"]
+            low, high = value - half_width, value + half_width
             if signature.human:
                 low, high = round(low, 2), round(high, 2)
-            answer["interval"] = {"low": low, "high": high, "coverage": signature.coverage}
+            answer["interval"] = {"low": low, "high": high, "coverage": signature.interval["coverage"]}
         if outside[row]:
             answer["warnings"] = signature.warnings(array[row].tolist())
         answers.append(answer)

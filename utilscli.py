@@ -11,13 +11,13 @@ import os
 import click
 
 import mlib
-from toolkit import console
+from toolkit import card, console
 
 
 @click.group()
 @click.version_option(mlib.__version__)
 def cli():
-    """Machine Learning Utility Belt"""
+    """Machine Learning Utility Belt."""
 
 
 def parse_units(_ctx, _param, values):
@@ -63,8 +63,12 @@ def parse_units(_ctx, _param, values):
     metavar="NAME",
     help=f"What learns: {', '.join(mlib.ESTIMATORS)}.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=3, show_default=True, help="Of the split and the estimator.")
-@click.option("--model-name", default=mlib.MODEL, metavar="PATH", help="Where to write the model. [default: model.joblib]")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=3, show_default=True, help="Of the split and the estimator."
+)
+@click.option(
+    "--model-name", default=mlib.MODEL, metavar="PATH", help="Where to write the model. [default: model.joblib]"
+)
 @click.option("--min-r2", type=float, metavar="R2", help="Write no model whose R² is below; exit with 5.")
 @console.json_option
 def retrain(tsize, data, target, features, units, estimator, seed, model_name, min_r2, as_json):
@@ -83,7 +87,7 @@ def retrain(tsize, data, target, features, units, estimator, seed, model_name, m
         return
     console.answer(f"Retrained Model Accuracy: {r2:.4f} (R²)", bg="blue", fg="white")
     console.answer(f"Retrained Model Name: {short_path(model_name)}", bg="red", fg="white")
-    print_facts(signature.worth())
+    card.print_facts(card.worth(signature))
 
 
 @cli.command("predict")
@@ -125,14 +129,7 @@ def info(model, as_json):
     if as_json:
         console.answer_json(signature.card)
         return
-    print_facts(signature.facts())
-
-
-def print_facts(facts):
-    """Print labels and texts as two columns."""
-    width = max(map(len, facts))
-    for label, text in facts.items():
-        console.answer(f"{label:<{width}}  {text}")
+    card.print_facts(card.facts(signature))
 
 
 def short_path(path):

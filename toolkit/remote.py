@@ -53,18 +53,28 @@ def ask(url, payload, timeout=TIMEOUT):
     """
     try:
         response = requests.post(url, json=payload, timeout=timeout)
-    except (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema, requests.exceptions.InvalidURL) as error:
+    except (
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.MissingSchema,
+        requests.exceptions.InvalidURL,
+    ) as error:
         raise mlib.OptionError(f"{url!r} is no address of an endpoint; expected http://HOST:PORT/predict.") from error
     except requests.exceptions.Timeout as error:
-        raise UnreachableError(f"{url} did not answer within {timeout:g} s. Is it up? A longer --timeout waits.") from error
+        raise UnreachableError(
+            f"{url} did not answer within {timeout:g} s. Is it up? A longer --timeout waits."
+        ) from error
     except requests.exceptions.RequestException as error:
-        raise UnreachableError(f"{url} cannot be reached: {_reason(error)}. Is the server up, and the URL right?") from error
+        raise UnreachableError(
+            f"{url} cannot be reached: {_reason(error)}. Is the server up, and the URL right?"
+        ) from error
 
     document = _json(response)
     if response.status_code != 200:
         raise AnswerError(f"{url} answered {response.status_code}: {_detail(response, document)}")
     if not isinstance(document, dict) or not isinstance(document.get("prediction"), dict):
-        raise AnswerError(f"{url} answered, but with no prediction: {_short(response.text)}. Does the URL end in /predict?")
+        raise AnswerError(
+            f"{url} answered, but with no prediction: {_short(response.text)}. Does the URL end in /predict?"
+        )
     return document
 
 
@@ -77,10 +87,10 @@ def _json(response):
 
 def _detail(response, document):
     """An error's own words: of a problem document (RFC 9457), else the first of the body."""
-    if isinstance(document, dict) and isinstance(document.get("detail"), str):
-        return document["detail"]
     if response.status_code in (404, 405):
         return f"{response.reason}. Does the URL end in /predict?"
+    if isinstance(document, dict) and isinstance(document.get("detail"), str):
+        return document["detail"]
     return _short(response.text) if response.text else response.reason
 
 
