@@ -1,0 +1,805 @@
+"""Tests of the library, in the order of the data's journey."""
+
+import doctest
+import hashlib
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ENVIRONMENT, ROOT, run
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import train_test_split
+
+import mlib
+
+REFERENCE = ROOT.parent / "shared" / "reference" / "htwtmlb.csv"  # the published table, where it is at hand
+
+
+def trained(tmp_path, table, **options):
+    """Train on a table and return the signature; of y from x unless told."""
+    path = tmp_path / "model.joblib"
+    mlib.retrain(**{"model_name": path, "data": table, "target": "y", "features": ("x",), **options})
+    return mlib.Signature.read(path)
+
+
+# ------------------------------------------------------------------------------------------------ read, check
+
+
+def test_data_is_the_whole_table():
+    assert mlib.data().shape == (1277, 7)
+
+
+def test_data_reads_the_table_beside_mlib_from_any_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert list(mlib.data()["Name"][:1]) == ["Alberto_Callaspo"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"x,y\n", "has a header but no rows"),
+        (b"x,y\n1,2\n3,4,5\n", "cannot be read as CSV: Expected 2 fields in line 3, saw 3"),
+        (b"x,y\n1,\xff\xfe\n", "is not UTF-8 text"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_said_in_one_line(tmp_path, content, said):
+    path = tmp_path / "table.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(mlib.DataError) as caught:
+        mlib.data(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(mlib.DataError, match="Is a directory"):
+        mlib.data(tmp_path)
+
+
+ROWS = [f"{x},{x * x}" for x in range(1, 31)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([*ROWS[:6], "abc,49", *ROWS[7:]], "column 'x', row 7 is 'abc', expected a number"),
+        ([*ROWS[:6], "7,?", "8,?", *ROWS[8:]], "column 'y', row 7 is '?', expected a number (and 1 more rows)"),
+        ([*ROWS[:6], ",49", *ROWS[7:]], "column 'x', row 7 is empty, expected a number"),
+        ([*ROWS[:6], "inf,49", *ROWS[7:]], "column 'x', row 7 is 'inf', expected a number"),
+        ([f"5,{y}" for y in range(30)], "column 'x' is 5 in every row, expected values that differ"),
+        ([f"{x},5" for x in range(30)], "column 'y' is 5 in every row, expected values that differ"),
+        ([f"{x % 2 == 0},{x}" for x in range(30)], "column 'x' holds true and false, expected numbers"),
+        (
+            ["a,1", *ROWS[1:9], "10,b", *ROWS[10:]],
+            "column 'x', row 1 is 'a', expected a number; column 'y', row 10 is 'b'",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_trained_on_is_named_with_row_and_value(tmp_path, write_table, rows, said):
+    table = write_table("x,y\n" + "\n".join(rows) + "\n")
+    with pytest.raises(mlib.DataError) as caught:
+        trained(tmp_path, table)
+    assert said in str(caught.value)
+    assert not (tmp_path / "model.joblib").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"target": "Y"}, "no column 'Y'. Did you mean y? It has: x, y, same, word."),
+        ({"features": ("wrod",)}, "no column 'wrod'. Did you mean word?"),
+        ({"features": ("zzz",)}, "no column 'zzz'. It has: x, y, same, word."),
+        ({"features": ("x", "same")}, "column 'same' is 7 in every row"),
+        ({"features": ("word",)}, "column 'word', row 1 is 'a1', expected a number (and 39 more rows)"),
+    ],
+)
+def test_a_column_that_is_not_there_or_of_no_use_is_named(tmp_path, line_table, options, said):
+    with pytest.raises(mlib.DataError) as caught:
+        trained(tmp_path, line_table, **options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tsize": 0}, "test size is 0"),
+        ({"tsize": 1}, "test size is 1"),
+        ({"tsize": 1.5}, "test size is 1.5"),
+        ({"tsize": -0.1}, "test size is -0.1"),
+        ({"tsize": float("nan")}, "test size is nan"),
+        ({"tsize": "0.1"}, "test size is '0.1'"),
+        ({"estimator": "rigde"}, "no estimator 'rigde'. Did you mean ridge? The names are: ridge, linear,"),
+        ({"estimator": "sklearn.linear_model.Ridge"}, "no estimator 'sklearn.linear_model.Ridge'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"min_r2": float("nan")}, "least R² is nan"),
+        ({"features": ()}, "at least one"),
+        ({"features": ("x", "y")}, "'y' cannot be both"),
+        ({"features": ("x", "x")}, "named twice"),
+        ({"units": {"X": "m"}}, "neither target nor feature. Did you mean x?"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(tmp_path, line_table, options, said):
+    with pytest.raises(mlib.OptionError) as caught:
+        trained(tmp_path, line_table, **options)
+    assert said in str(caught.value)
+    assert not (tmp_path / "model.joblib").exists()
+
+
+@pytest.mark.parametrize(("rows", "tsize"), [(1, 0.1), (3, 0.1), (19, 0.05), (3, 0.9)])
+def test_too_few_rows_to_split_are_refused(tmp_path, write_table, rows, tsize):
+    table = write_table("x,y\n" + "".join(f"{x},{x * x}\n" for x in range(rows)))
+    with pytest.raises(mlib.DataError):
+        trained(tmp_path, table, tsize=tsize)
+
+
+def test_training_rows_that_are_all_alike_are_refused(tmp_path, write_table):
+    table = write_table("x,y\n" + "1,2\n" * 200 + "2,3\n")
+    with pytest.raises(mlib.DataError, match="one value only in the 180 training rows"):
+        trained(tmp_path, table, seed=next(seed for seed in range(99) if 200 in held_out_rows(201, 0.1, seed)))
+
+
+def test_an_estimator_that_wants_more_rows_says_so(tmp_path, write_table):
+    table = write_table("x,y\n" + "".join(f"{x},{x * x}\n" for x in range(5)))
+    with pytest.raises(mlib.DataError, match="k-neighbors refuses these 3 training rows: Expected n_neighbors"):
+        trained(tmp_path, table, tsize=0.4, estimator="k-neighbors")
+
+
+def held_out_rows(n, tsize, seed):
+    return set(train_test_split(range(n), test_size=tsize, random_state=seed)[1])
+
+
+# ------------------------------------------------------------------------------- split, scale, fit, evaluate
+
+
+def test_retrain_returns_r2_and_the_name_it_was_given(tmp_path):
+    path = str(tmp_path / "named.joblib")
+    r2, model_name = mlib.retrain(tsize=0.4, model_name=path)
+    assert model_name == path
+    assert r2 == mlib.Signature.read(path).metrics["r2"]
+    assert 0 < r2 < 1
+
+
+def test_predictions_are_those_of_ridges_closed_form(model):
+    """Ridge on standardised values: w = (X'X + I)^-1 X'y; the scalers see the training rows only."""
+    table = pd.read_csv(ROOT / "htwtmlb.csv")
+    x, y = train_test_split(table[["Weight", "Height"]].to_numpy(float), test_size=0.1, random_state=3)[0].T
+    scaled_x, scaled_y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
+    slope = scaled_x @ scaled_y / (scaled_x @ scaled_x + 1)
+    weights = np.array([150.0, 180.0, 225.0, 290.0])
+    expected = slope * (weights - x.mean()) / x.std() * y.std() + y.mean()
+    np.testing.assert_allclose(mlib.load_model(model).predict(weights.reshape(-1, 1)), expected, rtol=1e-12)
+
+
+def test_two_features_are_those_of_ridges_closed_form(two_features):
+    table = pd.read_csv(ROOT / "htwtmlb.csv")
+    train = train_test_split(table[["Weight", "Age", "Height"]].to_numpy(float), test_size=0.1, random_state=3)[0]
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    scaled = (train - mean) / scale
+    x, y = scaled[:, :2], scaled[:, 2]
+    w = np.linalg.solve(x.T @ x + np.eye(2), x.T @ y)
+    row = np.array([200.0, 30.0])
+    expected = ((row - mean[:2]) / scale[:2]) @ w * scale[2] + mean[2]
+    assert mlib.load_model(two_features).predict([row])[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_metrics_are_those_of_the_held_out_rows_by_hand(model):
+    table = pd.read_csv(ROOT / "htwtmlb.csv")
+    train, test = train_test_split(table[["Weight", "Height"]].to_numpy(float), test_size=0.1, random_state=3)
+    truth, answers = test[:, 1], mlib.predict(test[:, :1], model)
+    signature = mlib.Signature.read(model)
+    squares = ((truth - truth.mean()) ** 2).sum()
+    assert signature.metrics == {
+        "n": 128,
+        "r2": pytest.approx(1 - ((truth - answers) ** 2).sum() / squares),
+        "mae": pytest.approx(np.abs(truth - answers).mean()),
+        "rmse": pytest.approx(np.sqrt(((truth - answers) ** 2).mean())),
+    }
+    mean = train[:, 1].mean()
+    assert signature.baseline == {
+        "n": 128,
+        "r2": pytest.approx(1 - ((truth - mean) ** 2).sum() / squares),
+        "mae": pytest.approx(np.abs(truth - mean).mean()),
+        "rmse": pytest.approx(np.sqrt(((truth - mean) ** 2).mean())),
+    }
+    # 129 * 0.9 = 116.1, so the 117th smallest of 128 residuals
+    assert signature.interval["half_width"] == pytest.approx(sorted(np.abs(truth - answers))[116])
+    assert signature.training == {"n": 1149, "test_size": 0.1, "seed": 3}
+
+
+def test_a_line_without_noise_is_learnt_exactly(tmp_path, line_table):
+    signature = trained(tmp_path, line_table, estimator="linear", tsize=0.25)
+    assert signature.metrics["r2"] == pytest.approx(1)
+    assert mlib.predict(10.5, tmp_path / "model.joblib")["y"] == pytest.approx(22)  # 2 x + 1
+
+
+def test_dummy_is_worth_what_the_baseline_is(tmp_path, line_table):
+    signature = trained(tmp_path, line_table, estimator="dummy")
+    assert signature.metrics == pytest.approx(signature.baseline)
+
+
+@pytest.mark.parametrize("estimator", mlib.ESTIMATORS)
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # scikit-learn's mlp stops at its 200 iterations
+def test_every_named_estimator_trains_and_answers(tmp_path, estimator):
+    path = tmp_path / "model.joblib"
+    mlib.retrain(model_name=path, estimator=estimator)
+    assert 70 < mlib.predict(200, path)["height_inches"] < 77
+
+
+@pytest.mark.parametrize(
+    ("n", "coverage", "expected"),
+    [
+        (8, 0.9, None),  # ceil(9 * 0.9) = 9 > 8
+        (9, 0.9, 9),  # ceil(10 * 0.9) = 9
+        (10, 0.9, 10),  # ceil(9.9)
+        (99, 0.9, 90),  # ceil(100 * 0.9)
+        (100, 0.9, 91),  # ceil(90.9)
+        (3, 0.5, 2),
+        (0, 0.9, None),
+    ],
+)
+def test_the_half_width_is_the_conformal_quantile(n, coverage, expected):
+    residuals = random.Random(1).sample(range(1, n + 1), n)
+    assert mlib.conformal_half_width(residuals, coverage) == expected
+
+
+def test_the_interval_holds_nine_of_ten_new_rows(tmp_path):
+    """Fresh rows from a law of our own: 500 calibrate, 20,000 are asked."""
+    generator = np.random.default_rng(7)
+
+    def rows(n):
+        x = generator.uniform(1, 9, n)
+        return pd.DataFrame({"x": x, "y": 3 * x + generator.standard_t(3, n)})
+
+    rows(5000).to_csv(tmp_path / "table.csv", index=False)
+    signature = trained(tmp_path, tmp_path / "table.csv")
+    new = rows(20_000)
+    residuals = np.abs(new["y"] - mlib.predict(new[["x"]].to_numpy(), tmp_path / "model.joblib"))
+    assert (residuals <= signature.interval["half_width"]).mean() == pytest.approx(0.9, abs=0.04)
+
+
+def test_a_model_of_few_rows_has_no_interval_and_says_so(tmp_path, line_table):
+    trained(tmp_path, line_table)
+    with pytest.raises(mlib.ModelError, match="4 held-out rows are too few for 90%"):
+        mlib.predict(3, tmp_path / "model.joblib", interval=True)
+
+
+def test_a_model_below_the_gate_is_not_written_and_the_old_one_stays(tmp_path, line_table):
+    trained(tmp_path, line_table)
+    old = (tmp_path / "model.joblib").read_bytes()
+    with pytest.raises(mlib.GateError, match=r"below the 0\.5 that was asked for"):
+        trained(tmp_path, line_table, estimator="dummy", min_r2=0.5)
+    assert (tmp_path / "model.joblib").read_bytes() == old
+    trained(tmp_path, line_table, min_r2=0.5)
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the published table is not at hand")
+def test_the_published_table_gives_the_published_figures(tmp_path):
+    path = tmp_path / "published.joblib"
+    mlib.retrain(data=REFERENCE, model_name=path)
+    assert mlib.predict(200, path) == {"height_inches": 73.61, "height_human_readable": "6 foot, 2 inches"}
+    assert mlib.predict(180, path)["height_human_readable"] == "6 foot, 0 inches"
+
+
+# ------------------------------------------------------------------------------------- the signature, the file
+
+
+def test_the_signature_says_what_the_model_was_made_from(model):
+    card = mlib.Signature.read(model).card
+    assert card["format"] == 1
+    assert card["name"] == "htwtmlb-height"
+    assert len(card["version"]) == 12
+    assert card["task"] == "regression"
+    assert (card["target"]["name"], card["target"]["unit"]) == ("Height", "inches")
+    assert [feature["name"] for feature in card["features"]] == ["Weight"]
+    assert card["estimator"]["class"] == "sklearn.linear_model.Ridge"
+    assert card["estimator"]["parameters"]["alpha"] == 1.0
+    digest = hashlib.sha256((ROOT / "htwtmlb.csv").read_bytes()).hexdigest()
+    assert card["data"] == {"file": "htwtmlb.csv", "rows": 1277, "sha256": digest}
+    assert set(card["packages"]) == {"scikit-learn", "scipy", "numpy", "pandas", "joblib"}
+
+
+def test_the_signature_describes_the_training_rows(tmp_path, line_table):
+    feature = trained(tmp_path, line_table).features[0]
+    kept = [x for x in range(1, 41) if x - 1 not in held_out_rows(40, 0.1, 3)]
+    assert (feature.min, feature.max, feature.median) == (min(kept), max(kept), np.median(kept))
+    assert feature.mean == pytest.approx(np.mean(kept))
+    assert feature.scale == pytest.approx(np.std(kept))
+    assert sum(feature.histogram["counts"]) == len(kept)
+    assert len(feature.histogram["edges"]) == 11
+
+
+def test_the_version_names_the_content(tmp_path, line_table, write_table):
+    first = trained(tmp_path, line_table)
+    assert trained(tmp_path, line_table).version == first.version
+    assert trained(tmp_path, line_table, seed=4).version != first.version
+    assert trained(tmp_path, line_table, estimator="linear").version != first.version
+    assert trained(tmp_path, line_table, units={"y": "m"}).version != first.version
+    other = write_table(line_table.read_text().replace("40,81", "40,82"), "table2.csv")
+    assert trained(tmp_path, other).version != first.version
+
+
+def test_units_of_the_published_columns_are_known_and_others_are_asked_for(tmp_path, write_table):
+    header = "Height,Weight\n"
+    table = write_table(header + "".join(f"{170 + x},{60 + x % 7}\n" for x in range(30)), "people.csv")
+    path = tmp_path / "people.joblib"
+    mlib.retrain(data=table, model_name=path)
+    assert list(mlib.predict(62, path)) == ["height"]
+    mlib.retrain(data=table, model_name=path, units={"Height": "cm"})
+    assert list(mlib.predict(62, path)) == ["height_cm"]
+    mlib.retrain(data=table, model_name=path, units={"Height": "in"})
+    assert list(mlib.predict(62, path)) == ["height_inches", "height_human_readable"]
+
+
+def test_same_inputs_give_the_same_bytes_in_another_process(model, tmp_path):
+    path = tmp_path / "again.joblib"
+    for hash_seed in "1", "2":
+        run(
+            sys.executable,
+            "-c",
+            f"import mlib; mlib.retrain(model_name={str(path)!r})",
+            env={**ENVIRONMENT, "PYTHONHASHSEED": hash_seed},
+        )
+        assert path.read_bytes() == model.read_bytes()
+
+
+def test_the_committed_model_is_that_of_the_committed_data():
+    """Bytes can differ between machines (their linear algebra does); what it was made from cannot."""
+    signature = mlib.Signature.read(mlib.MODEL)
+    assert signature.data["sha256"] == hashlib.sha256((ROOT / "htwtmlb.csv").read_bytes()).hexdigest()
+    assert (signature.training["test_size"], signature.training["seed"]) == (0.1, 3)
+
+
+def test_the_committed_model_answers_as_one_trained_here(model):
+    weights = np.linspace(100, 400, 50)
+    np.testing.assert_allclose(mlib.predict(weights, mlib.MODEL), mlib.predict(weights, model), rtol=1e-9)
+    assert mlib.Signature.read(mlib.MODEL).version == mlib.Signature.read(model).version
+
+
+def test_the_file_is_a_joblib_file_like_any_other(model):
+    estimator = joblib.load(model)
+    assert isinstance(estimator.regressor_[-1], Ridge)
+    assert estimator.predict([[200.0]]) == mlib.load_model(model).predict([[200.0]])
+
+
+def test_the_signature_is_read_without_running_the_pickle(tmp_path, model):
+    """A pickle that would leave a trace is put in front of a signature, with a footer that is right."""
+    content = model.read_bytes()
+    trace = tmp_path / "trace"
+
+    class Evil:
+        """Makes a file when it is unpickled."""
+
+        def __reduce__(self):
+            return open, (str(trace), "w")
+
+    signature = content[content.rindex(b'{"format"') : -64]
+    body = pickle.dumps(Evil()) + signature
+    path = tmp_path / "evil.joblib"
+    path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
+    assert mlib.Signature.read(path).name == "htwtmlb-height"
+    assert not trace.exists()
+
+
+def test_a_model_that_is_not_there_is_said_with_the_way_to_make_one(tmp_path):
+    with pytest.raises(mlib.ModelError, match=r"There is no model .*none\.joblib\. Train one: \./utilscli\.py retrain"):
+        mlib.load_model(tmp_path / "none.joblib")
+
+
+def test_a_folder_is_no_model(tmp_path):
+    with pytest.raises(mlib.ModelError, match="Is a directory"):
+        mlib.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 93, 94, 1000, -1, -64, -65, -200])
+def test_a_truncated_model_is_refused(tmp_path, model, length):
+    path = tmp_path / "cut.joblib"
+    path.write_bytes(model.read_bytes()[:length])
+    with pytest.raises(mlib.ModelError, match="not a whole model"):
+        mlib.load_model(path)
+
+
+def test_a_model_with_any_byte_changed_is_refused(tmp_path, model):
+    content = model.read_bytes()
+    path = tmp_path / "flipped.joblib"
+    for position in range(len(content)):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(mlib.ModelError):
+            mlib.load_model(path)
+
+
+def test_a_file_of_another_program_is_refused_and_not_run(tmp_path):
+    path = tmp_path / "foreign.joblib"
+    joblib.dump(Ridge(), path)
+    with pytest.raises(mlib.ModelError, match="made by another program"):
+        mlib.load_model(path)
+
+
+def rewritten(model, path, **changes):
+    """Write the model again with another signature, its digest right."""
+    content = model.read_bytes()
+    card = {**mlib.Signature.read(model).card, **changes}
+    text = json.dumps(card).encode()
+    body = content[: content.rindex(b'{"format"')] + text + mlib.MAGIC + mlib.LENGTH % len(text)
+    path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
+    return path
+
+
+def test_a_model_of_another_scikit_learn_is_refused_with_both_versions(tmp_path, model):
+    packages = {**mlib.Signature.read(model).packages, "scikit-learn": "0.24.2"}
+    path = rewritten(model, tmp_path / "old.joblib", packages=packages)
+    with pytest.raises(mlib.ModelError, match=r"written by scikit-learn 0\.24\.2, and \d+\.\d+.* is installed"):
+        mlib.load_model(path)
+
+
+def test_a_signature_of_another_format_is_refused(tmp_path, model):
+    path = rewritten(model, tmp_path / "new.joblib", format=2)
+    with pytest.raises(mlib.ModelError, match="has format 2"):
+        mlib.Signature.read(path)
+
+
+def test_a_file_that_did_not_change_is_loaded_once_and_one_that_did_is_loaded_again(tmp_path, model, two_features):
+    path = tmp_path / "model.joblib"
+    shutil.copy(model, path)
+    first = mlib.load_model(path)
+    assert mlib.load_model(path) is first
+    mlib.write_file(path, two_features.read_bytes())
+    assert [feature.name for feature in mlib.load_model(path).signature.features] == ["Weight", "Age"]
+
+
+def test_mlops_model_names_the_model_that_is_not_named(monkeypatch, two_features):
+    monkeypatch.setenv("MLOPS_MODEL", str(two_features))
+    assert len(mlib.load_model().signature.features) == 2
+    assert len(mlib.load_model(mlib.MODEL).signature.features) == 1
+
+
+def test_a_model_cannot_be_written_where_there_is_no_folder(tmp_path, line_table):
+    with pytest.raises(mlib.ModelError, match="a folder that does not exist"):
+        trained(tmp_path, line_table, model_name=tmp_path / "no" / "model.joblib")
+    with pytest.raises(mlib.ModelError, match="is a folder"):
+        trained(tmp_path, line_table, model_name=tmp_path)
+
+
+def test_a_disk_without_room_leaves_the_old_model_and_no_litter(tmp_path, model):
+    """The system refuses files of over 1,000 bytes."""
+    path = tmp_path / "model.joblib"
+    shutil.copy(model, path)
+    code = f"""
+import resource, signal, mlib
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    mlib.retrain(model_name={str(path)!r}, seed=5)
+except mlib.ModelError as error:
+    print(error)
+"""
+    assert run(sys.executable, "-c", code).stdout == f"Cannot write {path}: File too large.\n"
+    assert path.read_bytes() == model.read_bytes()
+    assert os.listdir(tmp_path) == ["model.joblib"]
+
+
+def test_writing_follows_a_link_and_keeps_to_the_umask(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    before = os.umask(0o027)
+    try:
+        mlib.write_file(tmp_path / "link", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o640
+
+
+TRAINER = """
+import os, sys
+import mlib
+
+path = sys.argv[1]
+mlib.retrain(model_name=path)
+print("ready", flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        seed = os.getpid()
+        while True:
+            seed += 1
+            mlib.retrain(model_name=path, seed=seed)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+"""
+
+
+def test_training_killed_at_any_moment_leaves_a_model_that_loads(tmp_path):
+    """A process trains over and over, with another seed each time, and is killed 60 times wherever it is."""
+    path = tmp_path / "model.joblib"
+    moments = random.Random(3)
+    versions = set()
+    environment = {**ENVIRONMENT, "PYTHONWARNINGS": "default"}  # Python 3.12 warns of a fork beside BLAS's threads
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(path)],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as trainer:
+        assert trainer.stdout.readline() == "ready\n"
+        for _ in range(60):
+            trainer.stdin.write("train\n")
+            trainer.stdin.flush()
+            child = int(trainer.stdout.readline())
+            time.sleep(moments.uniform(0.01, 0.12))
+            os.kill(child, signal.SIGKILL)
+            assert trainer.stdout.readline() == "ended\n"
+            versions.add(mlib.load_model(path).signature.version)
+            assert 60 < mlib.predict(200, path)["height_inches"] < 85
+        trainer.stdin.close()
+    assert len(versions) > 10  # it did train
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_training_killed_within_the_writing_leaves_the_old_model(tmp_path, model, moment):
+    path = tmp_path / "model.joblib"
+    shutil.copy(model, path)
+    code = f"""
+import os, mlib
+os.{moment} = lambda *_: os.kill(os.getpid(), 9)
+mlib.retrain(model_name={str(path)!r}, seed=5)
+"""
+    assert run(sys.executable, "-c", code).returncode == -signal.SIGKILL
+    assert path.read_bytes() == model.read_bytes()
+    assert mlib.predict(200, path) == mlib.predict(200, model)
+
+
+# ------------------------------------------------------------------------------------------- check, predict
+
+
+def test_a_number_answers_the_published_dict(model):
+    answer = mlib.predict(200, model)
+    assert list(answer) == ["height_inches", "height_human_readable"]
+    assert answer["height_inches"] == round(mlib.load_model(model).predict([[200.0]])[0], 2)
+    assert answer["height_human_readable"] == "6 foot, 1 inches"
+
+
+def test_all_forms_of_a_row_answer_alike(model):
+    one = mlib.predict(200, model)
+    for same in (200.0, np.float64(200), np.int64(200), {"Weight": 200}):
+        assert mlib.predict(same, model) == one
+    for same in ([200], (200,), [{"Weight": 200}], pd.DataFrame({"Weight": [200]})):
+        assert mlib.predict(same, model) == [one]
+    for same in (np.array([200]), np.array([[200.0]])):
+        assert mlib.predict(same, model).round(2).tolist() == [one["height_inches"]]
+
+
+def test_many_rows_are_answered_in_their_order(model, two_features):
+    weights = [180, 250, 150, 200]
+    assert mlib.predict(weights, model) == [mlib.predict(weight, model) for weight in weights]
+    frame = pd.DataFrame({"Age": [20.5, 30.0], "Weight": [180, 250]})  # columns in another order
+    assert mlib.predict(frame, two_features) == mlib.predict(frame.to_dict("records"), two_features)
+
+
+def test_no_rows_are_no_answers(model):
+    assert mlib.predict([], model) == []
+    assert mlib.predict(pd.DataFrame({"Weight": []}), model) == []
+    assert mlib.predict(np.empty((0, 1)), model).shape == (0,)
+
+
+def test_the_estimator_is_called_once_for_many_rows(model):
+    loaded = mlib.load_model(model)
+    calls = []
+
+    class Counted(mlib.Model):
+        """A model that notes the shape of each call."""
+
+        def predict(self, x):
+            calls.append(x.shape)
+            return super().predict(x)
+
+    counted = Counted(loaded.signature, loaded.estimator)
+    mlib.predict([{"Weight": weight} for weight in range(150, 250)], counted)
+    assert calls == [(100, 1)]
+
+
+def test_an_interval_is_given_when_it_is_asked_for(model):
+    answer = mlib.predict(200, model, interval=True)
+    half_width = mlib.Signature.read(model).interval["half_width"]
+    assert answer["interval"]["coverage"] == 0.9
+    assert answer["interval"]["high"] - answer["interval"]["low"] == pytest.approx(2 * half_width, abs=0.011)
+    assert answer["interval"]["low"] < answer["height_inches"] < answer["interval"]["high"]
+
+
+def test_a_value_beyond_training_is_answered_with_a_warning(model):
+    answer = mlib.predict([145, 300, 144.5, 400], model)
+    assert "warnings" not in answer[0]
+    assert "warnings" not in answer[1]
+    assert answer[2]["warnings"] == [
+        {"field": "Weight", "got": 144.5, "expected": "145 to 300 pounds, as in training"},
+    ]
+    assert answer[3]["warnings"][0]["got"] == 400
+    assert answer[3]["height_inches"] > 80
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (-5, -5),
+        (0, 0),
+        (-0.0, 0),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (float("-inf"), "-inf"),
+        (10**400, "a number too large"),
+        ("abc", "abc"),
+        ("180", "180"),
+        ("x" * 1000, "x" * 77 + "..."),
+        (None, None),
+        (True, True),
+        ([180], "a list"),
+        ({"a": 1}, "an object"),
+        (1j, "a complex"),
+        (b"180", "a bytes"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_what_was_expected(model, value, got):
+    with pytest.raises(mlib.InputError) as caught:
+        mlib.predict({"Weight": value}, model)
+    expected = "a number above 0 (145 to 300 pounds in training)"
+    assert caught.value.errors == [{"field": "Weight", "got": got, "expected": expected}]
+    json.dumps(caught.value.errors, allow_nan=False)
+
+
+def test_a_misspelt_field_is_refused_with_the_nearest(model):
+    with pytest.raises(mlib.InputError) as caught:
+        mlib.predict({"Wieght": 180}, model)
+    missing, unknown = caught.value.errors
+    assert (missing["field"], missing["got"]) == ("Weight", None)
+    assert unknown == {"field": "Wieght", "got": 180, "expected": "no field of that name. Did you mean Weight?"}
+
+
+def test_a_field_too_many_is_refused(model):
+    with pytest.raises(mlib.InputError, match=r"Xyz: got 1, expected no field of that name\. The fields are: Weight\."):
+        mlib.predict({"Weight": 180, "Xyz": 1}, model)
+
+
+def test_all_problems_of_all_rows_are_told_with_their_row(two_features):
+    with pytest.raises(mlib.InputError) as caught:
+        mlib.predict([{"Weight": 180, "Age": 30}, {"Weight": -1, "Age": "old"}, 7], two_features)
+    assert [(error["row"], error["field"]) for error in caught.value.errors] == [
+        (2, "Weight"),
+        (2, "Age"),
+        (3, "(row)"),
+    ]
+
+
+def test_a_million_bad_rows_are_told_in_short(model):
+    for rows in (np.full((1_000_000, 1), -1.0), [-1.0] * 100_000, pd.DataFrame({"Weight": [-1.0] * 100_000})):
+        with pytest.raises(mlib.InputError) as caught:
+            mlib.predict(rows, model)
+        assert len(caught.value.errors) == 100
+        assert str(caught.value).endswith("; and more")
+        assert len(str(caught.value)) < 1000
+
+
+def test_a_number_is_no_row_of_two_features(two_features):
+    with pytest.raises(mlib.InputError, match="expected a mapping with Weight, Age"):
+        mlib.predict(180, two_features)
+
+
+@pytest.mark.parametrize("x", [np.ones((3, 2)), np.ones((2, 1, 1)), np.array([["a"]]), np.array([[True]])])
+def test_an_array_of_another_shape_or_kind_is_refused(model, x):
+    with pytest.raises(mlib.InputError, match=r"expected numbers of shape \(rows, 1\)"):
+        mlib.predict(x, model)
+
+
+def test_a_frame_with_other_columns_is_refused_once_not_a_row(model):
+    frame = pd.DataFrame({"weight": range(1000), "Name": "x"})
+    with pytest.raises(mlib.InputError) as caught:
+        mlib.predict(frame, model)
+    assert [error["field"] for error in caught.value.errors] == ["Weight", "weight", "Name"]
+
+
+def test_a_frame_with_text_or_gaps_is_refused_with_the_row(model):
+    with pytest.raises(mlib.InputError, match='row 2, Weight: got "heavy"'):
+        mlib.predict(pd.DataFrame({"Weight": [180, "heavy"]}), model)
+    with pytest.raises(mlib.InputError, match='row 2, Weight: got "nan"'):
+        mlib.predict(pd.DataFrame({"Weight": [180, None]}), model)
+
+
+def test_negative_values_are_fine_where_training_saw_them(tmp_path, write_table):
+    table = write_table("x,y\n" + "".join(f"{x},{2 * x + 1}\n" for x in range(-20, 21)))
+    trained(tmp_path, table, estimator="linear")
+    assert mlib.predict(-5, tmp_path / "model.joblib")["y"] == pytest.approx(-9)
+    assert mlib.predict(0, tmp_path / "model.joblib")["y"] == pytest.approx(1)
+
+
+# ---------------------------------------------------------------------------------- the published steps, words
+
+
+def test_the_published_steps_chained_give_the_prediction(model):
+    scaled = mlib.scale_input(mlib.format_input(180), model)
+    answer = joblib.load(model).regressor_[-1].predict(scaled).reshape(-1, 1)
+    height = mlib.scale_target(answer, model)
+    assert height.shape == (1, 1)
+    assert mlib.human_readable_payload(height) == mlib.predict(180, model)
+
+
+@pytest.mark.parametrize(("x", "shape"), [(2, (1, 1)), (2.5, (1, 1)), ([1, 2, 3], (3, 1)), (np.ones(4), (4, 1))])
+def test_format_input_makes_a_column(x, shape):
+    assert mlib.format_input(x).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("inches", "words"),
+    [
+        (73.4, "6 foot, 1 inches"),  # the published ones
+        (71.1, "5 foot, 11 inches"),
+        (71.6, "6 foot, 0 inches"),  # the published code says "5 foot, 12 inches"
+        (59.5, "5 foot, 0 inches"),
+        (71.49, "5 foot, 11 inches"),
+        (72, "6 foot, 0 inches"),
+        (11.4, "0 foot, 11 inches"),
+        (0, "0 foot, 0 inches"),
+        (-13, "-1 foot, 1 inches"),
+        (np.float64(73.4), "6 foot, 1 inches"),
+    ],
+)
+def test_a_height_is_said_in_feet_and_inches(inches, words):
+    assert mlib.height_human(inches) == words
+
+
+def test_no_height_ever_has_twelve_inches():
+    assert not [x for x in range(12_000) if "12 inches" in mlib.height_human(x / 100)]
+
+
+@pytest.mark.parametrize("inches", [float("nan"), float("inf")])
+def test_what_is_no_height_has_no_words(inches):
+    with pytest.raises(ValueError, match="expected a finite number"):
+        mlib.height_human(inches)
+
+
+@pytest.mark.parametrize("value", [73.4, np.float64(73.4), np.array(73.4), np.array([73.4]), np.array([[73.4]])])
+def test_the_payload_takes_a_number_in_any_wrapping(value):
+    assert mlib.human_readable_payload(value) == {
+        "height_inches": 73.4,
+        "height_human_readable": "6 foot, 1 inches",
+    }
+
+
+# --------------------------------------------------------------------------------------------------- the whole
+
+
+def test_the_examples_in_the_docstrings_are_true(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    results = doctest.testmod(mlib, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert results.attempted >= 15
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("command", ["-c 'import mlib'", "cli.py --help", "utilscli.py --help", "utilscli.py info"])
+def test_help_and_cards_do_without_heavy_packages(command):
+    code = "import runpy, shlex, sys; args = shlex.split(sys.argv[1])\n"
+    code += "def ended():\n    print(sorted({'numpy', 'pandas', 'sklearn', 'scipy', 'joblib'} & set(sys.modules)))\n"
+    code += "import atexit; atexit.register(ended)\n"
+    code += "if args[0] == '-c': import mlib\n"
+    code += "else: sys.argv = args; runpy.run_path(args[0], run_name='__main__')\n"
+    done = run(sys.executable, "-c", code, command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
