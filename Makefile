@@ -38,6 +38,8 @@ serve: install  ## Serve on http://127.0.0.1:8080
 
 notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
 	$(BIN)/python -m pytest --nbmake --overwrite notebooks
+	$(BIN)/nbstripout --keep-output --keep-count --keep-id \
+	  --extra-keys "cell.metadata.execution metadata.language_info.version" notebooks/*.ipynb
 
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

@@ -784,14 +784,14 @@ class Signature:
 
     def _unknown(self, row):
         return [
-            {"field": str(name), "got": _shown(row[name]), "expected": self._no_such(name)}
+            {"field": str(name), "got": _shown(row[name]), "expected": self._known_names(name)}
             for name in row
             if name not in self._names
         ]
 
-    def _no_such(self, name):
+    def _known_names(self, name):
         known = ", ".join(feature.name for feature in self.features)
-        return "no field of that name." + (_did_you_mean(name, self._names) or f" The fields are: {known}.")
+        return f"one of the fields: {known}." + _did_you_mean(name, self._names)
 
     def check_array(self, array):
         """Check many rows at once.

@@ -41,8 +41,8 @@ def two_features(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def write_table(tmp_path):
+@pytest.fixture(name="write_table")
+def _write_table(tmp_path):
     """Write a CSV table and return its path."""
 
     def write(text, name="table.csv"):

@@ -161,6 +161,7 @@ def test_an_estimator_that_wants_more_rows_says_so(tmp_path, write_table):
 
 
 def held_out_rows(n, tsize, seed):
+    """The numbers of the rows that scikit-learn's split holds out."""
     return set(train_test_split(range(n), test_size=tsize, random_state=seed)[1])
 
 
@@ -417,8 +418,8 @@ def test_a_truncated_model_is_refused(tmp_path, model, length):
 def test_a_model_with_any_byte_changed_is_refused(tmp_path, model):
     content = model.read_bytes()
     path = tmp_path / "flipped.joblib"
-    for position in range(len(content)):
-        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    for position, byte in enumerate(content):
+        path.write_bytes(content[:position] + bytes([byte ^ 1]) + content[position + 1 :])
         with pytest.raises(mlib.ModelError):
             mlib.load_model(path)
 
@@ -671,11 +672,11 @@ def test_a_misspelt_field_is_refused_with_the_nearest(model):
         mlib.predict({"Wieght": 180}, model)
     missing, unknown = caught.value.errors
     assert (missing["field"], missing["got"]) == ("Weight", None)
-    assert unknown == {"field": "Wieght", "got": 180, "expected": "no field of that name. Did you mean Weight?"}
+    assert unknown == {"field": "Wieght", "got": 180, "expected": "one of the fields: Weight. Did you mean Weight?"}
 
 
 def test_a_field_too_many_is_refused(model):
-    with pytest.raises(mlib.InputError, match=r"Xyz: got 1, expected no field of that name\. The fields are: Weight\."):
+    with pytest.raises(mlib.InputError, match=r"Xyz: got 1, expected one of the fields: Weight\.$"):
         mlib.predict({"Weight": 180, "Xyz": 1}, model)
 
 

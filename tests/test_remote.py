@@ -13,8 +13,8 @@ from toolkit import remote
 ANSWER = {"prediction": {"height_inches": 73.2, "height_human_readable": "6 foot, 1 inches"}}
 
 
-@pytest.fixture
-def serve():
+@pytest.fixture(name="serve")
+def _serve():
     """Start a server that gives one answer to every POST; return its URL and what it was sent."""
     servers = []
 
@@ -86,9 +86,14 @@ def test_a_server_that_never_answers_is_unreachable_in_time():
             remote.ask(url, {"Weight": 200}, timeout=0.2)
 
 
+def hang_up(listener):
+    """Accept one connection and close it."""
+    listener.accept()[0].close()
+
+
 def test_a_server_that_hangs_up_is_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as rude:
-        threading.Thread(target=lambda: rude.accept()[0].close(), daemon=True).start()
+        threading.Thread(target=hang_up, args=(rude,), daemon=True).start()
         with pytest.raises(remote.UnreachableError, match="cannot be reached") as caught:
             remote.ask(f"http://127.0.0.1:{rude.getsockname()[1]}/predict", {"Weight": 200})
     assert caught.value.exit_code == 3
