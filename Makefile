@@ -10,7 +10,7 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
 
 run: install  ## Predict a height, setting up what that needs
-	$(BIN)/python cli.py --weight 180
+	@$(BIN)/python cli.py --weight 180
 
 install: $(VENV)/installed  ## Set up .venv to predict, serve and train
 
@@ -31,7 +31,7 @@ data: $(VENV)/installed-dev  ## Make htwtmlb.csv again from its source
 	$(BIN)/python htwtmlb.py
 
 retrain: install  ## Train model.joblib again
-	$(BIN)/python utilscli.py retrain
+	@$(BIN)/python utilscli.py retrain
 
 serve: install  ## Serve on http://127.0.0.1:8080
 	$(BIN)/python app.py
@@ -53,7 +53,7 @@ clean:  ## Remove .venv, caches and what an interrupted run left behind
 
 # Debian and Ubuntu ship Python without venv's other half; it is installed by the system's own package.
 $(VENV)/created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "$(PYTHON) is missing or older than 3.11. Name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
@@ -61,13 +61,16 @@ $(VENV)/created:
 	  echo "Installing $$package: this Python cannot make environments without it" >&2; \
 	  $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends $$package >/dev/null || \
 	  { echo "Install $$package (or Python's venv and ensurepip), then try again." >&2; exit 1; }; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making $(VENV) with $$($(PYTHON) --version)" >&2
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/installed: $(VENV)/created requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "Installing requirements.txt" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@echo "Installing requirements/dev.txt" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	@touch $@
