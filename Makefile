@@ -59,7 +59,7 @@ $(VENV)/created:
 	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  echo "Installing $$package: this Python cannot make environments without it" >&2; \
-	  $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends $$package >/dev/null || \
+	  $$root apt-get update -qq && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$package >/dev/null || \
 	  { echo "Install $$package (or Python's venv and ensurepip), then try again." >&2; exit 1; }; }
 	@echo "Making $(VENV) with $$($(PYTHON) --version)" >&2
 	@$(PYTHON) -m venv $(VENV)
