@@ -32,11 +32,12 @@ PAGE = """<!doctype html>
   body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem }
   input, button { font: inherit; padding: .3rem .6rem }
   input { width: 8rem }
+  h1 { font-size: 1.4rem }
   output { display: block; font-size: 1.6rem }
   small { opacity: .8 }
   [role=alert] { border-left: .3rem solid #c33; padding-left: .7rem }
 </style>
-<h3>Predict the {{ signature.title }}</h3>
+<h1>Predict the {{ signature.title }}</h1>
 <form>
 {% for feature in signature.features %}
   <p><label for="f{{ loop.index }}">{{ feature.name }}{% if feature.unit %}, {{ feature.unit }}{% endif %}</label><br>
