@@ -14,7 +14,7 @@ import os
 import sys
 
 from flask import Flask, Response, render_template_string, request
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 import mlib
 from toolkit import console
@@ -79,7 +79,7 @@ def create_app(model_path=None):
     """
     model = mlib.load_model(model_path)
     flask_app = Flask(__name__)
-    flask_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    flask_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1  # of a body without a length it reads so much, and no more
     flask_app.json.sort_keys = False  # the published order
 
     @flask_app.get("/")
@@ -121,6 +121,8 @@ def create_app(model_path=None):
 def json_body():
     """Parse the request's body as JSON, whatever its declared type; curl -d declares a form."""
     body = request.get_data()
+    if len(body) > MAX_BODY:
+        raise RequestEntityTooLarge()
     if not body:
         raise BadRequest("The body is empty; expected JSON.")
     try:
@@ -209,14 +211,22 @@ def main():
     """Serve on HOST and PORT (127.0.0.1 and 8080 unless set), without a debugger whatever the environment says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     port = os.environ.get("PORT") or "8080"
-    if not (port.isdecimal() and int(port) < 2**16):
+    if not (port.isdecimal() and len(port) <= 5 and int(port) < 2**16):
         console.notice(f"Error: PORT is {port!r}, expected a number from 0 to 65535.", fg="red")
         sys.exit(2)
-    app.run(os.environ.get("HOST") or "127.0.0.1", int(port), debug=False, use_reloader=False)
+    with console.errors():
+        served = create_app()
+    served.run(os.environ.get("HOST") or "127.0.0.1", int(port), debug=False, use_reloader=False)
 
 
-with console.errors():  # a server that imports app is told in one line too
-    app = create_app()
+def __getattr__(name):
+    """Make `app` when a server first asks for it: who imports create_app may have no default model."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with console.errors():
+        globals()["app"] = create_app()
+    return globals()["app"]
+
 
 if __name__ == "__main__":
     main()

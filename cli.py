@@ -27,6 +27,13 @@ class PredictCommand(click.Command):
                 console.notice(f"Note: the options of the features are not shown. {error}")
         return super().parse_args(ctx, args)
 
+    def format_help_text(self, ctx, formatter):
+        if ctx.obj:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(f"Predict the {ctx.obj.title}.")
+        super().format_help_text(ctx, formatter)
+
     def get_params(self, ctx):
         return [*(feature_options(ctx.obj) if ctx.obj else []), *super().get_params(ctx)]
 
@@ -78,16 +85,14 @@ def feature_options(signature):
 @console.json_option
 @click.pass_context
 def predictcli(ctx, model, interval, as_json, **given):
-    """Predict from the features of a model: the height of an MLB player from the weight.
-
-    Without a feature it asks on a terminal.
-    """
-    columns = list(given.values()) if any(given.values()) else ask(ctx)
+    """Give the features of the model that --model names. Without any it asks on a terminal."""
+    columns = [given[f"feature_{i}"] for i in range(len(given))] if any(given.values()) else ask(ctx)
     rows = make_rows(ctx, columns)
     with console.errors():
+        loaded = mlib.load_model(model)
         try:
             predictions = (
-                mlib.predict(rows, model, interval) if len(rows) > 1 else [mlib.predict(rows[0], model, interval)]
+                mlib.predict(rows, loaded, interval) if len(rows) > 1 else [mlib.predict(*rows, loaded, interval)]
             )
         except mlib.InputError as error:
             raise click.UsageError(f"Invalid value: {error}", ctx) from error
@@ -95,7 +100,7 @@ def predictcli(ctx, model, interval, as_json, **given):
         console.answer_json({"predictions": predictions} if len(rows) > 1 else {"prediction": predictions[0]})
         return
     for prediction in predictions:
-        print_prediction(prediction, ctx.obj)
+        print_prediction(prediction, loaded.signature)
 
 
 def ask(ctx):

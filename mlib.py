@@ -12,15 +12,16 @@ lines read a model's signature to print their help, and must not wait seconds fo
 """
 
 import contextlib
-import difflib
 import functools
 import hashlib
 import io
+import itertools
 import json
 import math
 import numbers
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,6 +51,8 @@ ESTIMATORS = {
 
 COVERAGE = 0.9  # of the prediction interval
 BINS = 10  # of a column's histogram in the signature
+LARGEST = 1e100  # of numbers that are trained on: squares and sums of them are still numbers
+FARTHEST = 1e9  # standard deviations from training's mean: beyond, estimators overflow, and no answer means anything
 SHOWN_PROBLEMS = 5  # of many problems, so many are told in one line
 MOST_PROBLEMS = 100  # and so many are collected: a million bad rows need no million complaints
 PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib")  # what the bytes of a model depend on
@@ -64,6 +67,10 @@ class Error(Exception):
     """A failure that was foreseen. Its text is one line for people: what happened, and what to do next."""
 
     exit_code = 1  # what a command line that meets it ends with
+
+    def __init__(self, text):
+        """Keep the text to one line, whatever names and values from elsewhere stand in it."""
+        super().__init__("".join(char if char.isprintable() else " " for char in text))
 
 
 class DataError(Error):
@@ -122,6 +129,8 @@ def problem_text(problem):
 
 def _did_you_mean(name, names):
     """Make a hint of the nearest of the names that exist, upper and lower case being equal; "" where none is near."""
+    import difflib
+
     folded = {known.casefold(): known for known in names}
     found = difflib.get_close_matches(str(name).casefold(), folded, n=1)
     return f" Did you mean {folded[found[0]]}?" if found else ""
@@ -146,7 +155,8 @@ def data(path=DATA):
     Raises
     ------
     DataError
-        The file is missing, empty, no CSV, or has a header only.
+        The file is missing, empty, no CSV, or has a header only; two columns have one name; rows have more fields
+        than the header.
 
     Examples
     --------
@@ -162,11 +172,14 @@ def _read(path):
 
     try:
         with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            table = pd.read_csv(file)
+            content = file.read()
+        header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str).iloc[0].tolist()
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            table = pd.read_csv(io.BytesIO(content), index_col=False, low_memory=False)
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. Name a CSV file with a header line.") from error
+    except pd.errors.ParserWarning as error:
+        raise DataError(f"{path} has rows with more fields than its header.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 CSV.") from error
     except pd.errors.EmptyDataError as error:
@@ -176,7 +189,12 @@ def _read(path):
         raise DataError(f"{path} cannot be read as CSV: {reason}.") from error
     if table.empty:
         raise DataError(f"{path} has a header but no rows.")
-    return table, digest
+    for name in header:
+        if header.count(name) > 1:
+            raise DataError(
+                f"{path} has {header.count(name)} columns of the name {name!r}. Give each a name of its own."
+            )
+    return table, hashlib.sha256(content).hexdigest()
 
 
 def _check_columns(table, target, features, path):
@@ -207,13 +225,18 @@ def _numbers(table, names, path):
         elif bad.any():
             row = int(bad.argmax())
             value = table[name].iloc[row]
-            got = "is empty" if pd.isna(value) else f"is {str(value)!r}"
+            got = "is empty or NA" if pd.isna(value) else f"is {_shown(str(value))!r}"
             more = f" (and {bad.sum() - 1:,} more rows)" if bad.sum() > 1 else ""
             problems.append(f"column {name!r}, row {row + 1} {got}, expected a number{more}")
+        elif abs(values).max() > LARGEST:
+            row = int(abs(values).argmax())
+            problems.append(f"column {name!r}, row {row + 1} is {values[row]:g}, expected numbers within ±{LARGEST:g}")
         elif values.min() == values.max():
             problems.append(f"column {name!r} is {plain(values[0])} in every row, expected values that differ")
     if problems:
-        raise DataError(f"{path}: {'; '.join(problems)}. (Rows are counted from 1 after the header.)")
+        raise DataError(
+            f"{path}: {'; '.join(problems)}. (Rows are counted from 1 after the header, without blank lines.)"
+        )
     return np.column_stack(list(numeric.values()))
 
 
@@ -368,8 +391,12 @@ def _units(units, names, is_published):
         if name not in names:
             hint = _did_you_mean(name, names)
             raise OptionError(f"A unit was given for {name!r}, which is neither target nor feature.{hint}")
+    units = {name: unit.strip() for name, unit in units.items()}
+    for name, unit in units.items():
+        if not unit or not unit.isprintable():
+            raise OptionError(f"The unit of {name!r} is {unit!r}, expected a word such as cm.")
     units = {**(PUBLISHED_UNITS if is_published else {}), **units}
-    return {name: INCHES.get(units[name], units[name]) for name in names if units.get(name)}
+    return {name: INCHES.get(units[name].casefold(), units[name]) for name in names if name in units}
 
 
 def _split(values, tsize, seed, names, path):
@@ -415,7 +442,8 @@ def _fit(model, x, y, estimator):
         model.fit(x, y)
         model.predict(x[:1])
     except ValueError as error:
-        raise DataError(f"The estimator {estimator} refuses these {len(x)} training rows: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"The estimator {estimator} refuses these {len(x)} training rows: {reason}") from error
     return model
 
 
@@ -483,8 +511,8 @@ def _describe(name, unit, values, mean, scale):
 
 
 def _file_stem(path):
-    """`data/houses.csv.gz` is named houses."""
-    return os.path.basename(path).split(".", 1)[0]
+    """`data/houses.csv` is named houses."""
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def _package_versions():
@@ -536,6 +564,8 @@ def write_file(path, content):
         The system refuses: no right to write, no space left.
     """
     path = os.path.realpath(path)
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise ModelError(f"Cannot write {path}: it is there, and no regular file.")
     temporary = f"{path}.{os.urandom(4).hex()}.tmp"
     try:
         with open(temporary, "wb") as file:
@@ -558,19 +588,24 @@ def model_path(model=None):
 def _read_model(path):
     """Return a model file's bytes and its signature, both proved whole."""
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ModelError(f"{path} is no model: it is a folder, a pipe or a device.")
         with open(path, "rb") as file:
-            content = file.read()
+            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)  # what is foreign is not read whole
+            content = None
+            if file.read(len(MAGIC)) == MAGIC:
+                file.seek(0)
+                content = file.read()
     except FileNotFoundError as error:
         raise ModelError(f"There is no model {path}. Train one: ./utilscli.py retrain --model-name {path}") from error
     except OSError as error:
         raise ModelError(f"Cannot read the model {path}: {error.strerror}.") from error
     retrain_it = f"Train it again: ./utilscli.py retrain --model-name {path}"
-    body, footer = content[:-64], content[-FOOTER:]
-    if not footer.startswith(MAGIC):
+    if content is None:
         raise ModelError(
-            f"{path} ({len(content):,} bytes) is not a whole model of this project: cut off, damaged, or made by "
-            f"another program. {retrain_it}"
+            f"{path} is not a whole model of this project: cut off, damaged, or made by another program. {retrain_it}"
         )
+    body, footer = content[:-64], content[-FOOTER:]
     if hashlib.sha256(body).hexdigest().encode() != content[-64:]:
         raise ModelError(f"{path} is damaged: its content does not have the digest it was written with. {retrain_it}")
     end = len(content) - FOOTER
@@ -618,9 +653,21 @@ class Column:
         """What a value has to be, in words."""
         return f"a number{' above 0' if self.min > 0 else ''} ({self.range} in training)"
 
-    def accepts(self, value):
-        """Whether a finite number (or each of an array) can be a value: above 0 where all of training were."""
-        return value > 0 if self.min > 0 else True
+    def is_far(self, value):
+        """Whether a number (or each of an array) is beyond what can be computed with."""
+        return abs(value - self.mean) > FARTHEST * self.scale
+
+    def refusal(self, value):
+        """What would have been expected instead of a value, a float or None; None where it is accepted."""
+        if value is None or not math.isfinite(value) or not self.is_positive_enough(value):
+            return self.expected
+        if self.is_far(value):
+            return f"{self.expected}, within a billion standard deviations of their mean"
+        return None
+
+    def is_positive_enough(self, value):
+        """Whether a number (or each of an array) is above 0, where all of training were."""
+        return (value > 0) | (self.min <= 0)
 
 
 class Signature:
@@ -699,7 +746,10 @@ class Signature:
     @property
     def answer(self):
         """The answer's key: ``height_inches``, or ``price`` where the target has no unit."""
-        return key(self.target.name) + (f"_{key(self.target.unit)}" if self.target.unit else "")
+        name = key(self.target.name)
+        if self.target.unit:
+            return f"{name}_{key(self.target.unit)}"
+        return f"{name}_value" if name in ("interval", "warnings") else name  # those are taken
 
     @property
     def human(self):
@@ -755,8 +805,9 @@ class Signature:
             got = row.get(feature.name)
             value = _finite(got)
             values.append(value)
-            if value is None or not feature.accepts(value):
-                errors.append({"field": feature.name, "got": _shown(got), "expected": feature.expected})
+            expected = feature.refusal(value)
+            if expected:
+                errors.append({"field": feature.name, "got": _shown(got), "expected": expected})
         if len(row) > len(self.features) or not self._names.issuperset(row):
             errors += self._unknown(row)
         return values, errors
@@ -771,22 +822,27 @@ class Signature:
         Raises
         ------
         InputError
-            A feature is missing, or a column is not a feature.
+            A feature is missing, a column is not a feature, or one is there twice.
         """
         missing = [
             {"field": feature.name, "got": None, "expected": "a column of that name"}
             for feature in self.features
             if feature.name not in columns
         ]
-        errors = missing + self._unknown(dict.fromkeys(columns, "a column"))
+        twice = [
+            {"field": feature.name, "got": "several columns", "expected": "one column of that name"}
+            for feature in self.features
+            if list(columns).count(feature.name) > 1
+        ]
+        errors = missing + twice + self._unknown(dict.fromkeys(columns, "a column"))
         if errors:
             raise InputError(errors)
 
     def _unknown(self, row):
+        unknown = itertools.islice((name for name in row if name not in self._names), MOST_PROBLEMS)
         return [
-            {"field": str(name), "got": _shown(row[name]), "expected": self._known_names(name)}
-            for name in row
-            if name not in self._names
+            {"field": _shown(str(name)), "got": _shown(row[name]), "expected": self._known_names(_shown(str(name)))}
+            for name in unknown
         ]
 
     def _known_names(self, name):
@@ -809,7 +865,7 @@ class Signature:
 
         bad = ~np.isfinite(array)
         for i, feature in enumerate(self.features):
-            bad[:, i] |= np.logical_not(feature.accepts(array[:, i]))
+            bad[:, i] |= ~feature.is_positive_enough(array[:, i]) | feature.is_far(array[:, i])
         if bad.any():
             raise InputError(
                 [
@@ -817,7 +873,7 @@ class Signature:
                         "row": int(row) + 1,
                         "field": self.features[i].name,
                         "got": _shown(float(array[row, i])),
-                        "expected": self.features[i].expected,
+                        "expected": self.features[i].refusal(float(array[row, i])),
                     }
                     for row, i in np.argwhere(bad)[:MOST_PROBLEMS]
                 ]
@@ -870,10 +926,13 @@ def _shown(value):
     if isinstance(value, str):
         return value if len(value) <= 80 else value[:77] + "..."
     if isinstance(value, numbers.Real):
-        finite = _finite(value)
-        if finite is None:
-            return str(value) if isinstance(value, float) else "a number too large"
-        return int(finite) if finite.is_integer() and abs(finite) < 1e15 else finite
+        try:
+            value = float(value)
+        except OverflowError:
+            return "a number too large"
+        if not math.isfinite(value):
+            return str(value)
+        return int(value) if value.is_integer() and abs(value) < 1e15 else value
     kinds = {dict: "an object", list: "a list"}
     return kinds.get(type(value), f"a {type(value).__name__}")
 
@@ -992,6 +1051,8 @@ def predict(x, model=None, interval=False):
         training saw only positive ones.
     ModelError
         The model cannot be loaded, or has no interval.
+    OptionError
+        An interval was asked for of an array.
 
     Examples
     --------
@@ -1009,7 +1070,11 @@ def predict(x, model=None, interval=False):
             f"The model has no prediction interval: {signature.interval['n']} held-out rows are too few for "
             f"{signature.interval['coverage']:.0%}. Train it with more rows, or with a larger test size."
         )
-    if isinstance(x, np.ndarray) and x.ndim:
+    if isinstance(x, np.ndarray) and not x.ndim:
+        x = x.item()
+    if isinstance(x, np.ndarray):
+        if interval:
+            raise OptionError("An array is answered by numbers alone. For intervals give rows: a list, or a DataFrame.")
         array = _array(x, signature)
         return model.predict(array) if len(array) else np.empty(0)
     if isinstance(x, Mapping):
@@ -1037,7 +1102,7 @@ def _array(x, signature):
         expected = f"numbers of shape (rows, {width})"
         got = f"an array of {x.dtype}, shape {x.shape}"
         raise InputError([{"field": "(array)", "got": got, "expected": expected}])
-    array = array.astype(np.float64, copy=False)
+    array = np.ma.filled(array.astype(np.float64, copy=False), np.nan)  # what is masked is missing
     signature.check_array(array)
     return array
 
@@ -1066,10 +1131,12 @@ def _rows(rows, signature):
 
 def _frame(table, signature):
     """Check a DataFrame and make it an array: in one step where all columns are numbers."""
+    import numpy as np
+
     signature.check_names(table.columns)
     table = table[[feature.name for feature in signature.features]]
     if all(dtype.kind in "iuf" for dtype in table.dtypes):
-        return _array(table.to_numpy(), signature)
+        return _array(table.to_numpy(np.float64, na_value=np.nan), signature)
     return _rows(table.to_dict("records"), signature)
 
 
@@ -1139,6 +1206,11 @@ def scale_input(feature, model=None):
     numpy.ndarray, shape (n, features)
         Without unit: 0 is the mean, 1 a standard deviation above it.
 
+    Raises
+    ------
+    InputError
+        As for `predict`: another shape, or a value that cannot be.
+
     Examples
     --------
     >>> scale_input(format_input(208)).round(2)
@@ -1146,8 +1218,9 @@ def scale_input(feature, model=None):
     """
     import numpy as np
 
-    features = load_model(model).signature.features
-    return (np.asarray(feature) - [f.mean for f in features]) / [f.scale for f in features]
+    signature = load_model(model).signature
+    means, scales = zip(*((column.mean, column.scale) for column in signature.features), strict=True)
+    return (_array(np.asarray(feature), signature) - means) / scales
 
 
 def scale_target(target, model=None):

@@ -20,6 +20,13 @@ def cli():
     """Machine Learning Utility Belt."""
 
 
+def finite(_ctx, param, value):
+    """Refuse nan and inf, which click takes for numbers."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number.", param=param)
+    return value
+
+
 def parse_units(_ctx, _param, values):
     """Make ``("Height=cm",)`` a dict."""
     pairs = [value.partition("=") for value in values]
@@ -91,10 +98,17 @@ def retrain(tsize, data, target, features, units, estimator, seed, model_name, m
 
 
 @cli.command("predict")
-@click.option("--weight", type=float, default=225, show_default=True, help="The weight to send, in pounds.")
+@click.option(
+    "--weight", type=float, default=225, show_default=True, callback=finite, help="The weight to send, in pounds."
+)
 @click.option("--host", default="http://localhost:8080/predict", show_default=True, metavar="URL", help="The endpoint.")
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=10, show_default=True, help="Seconds to wait for it."
+    "--timeout",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=10,
+    show_default=True,
+    callback=finite,
+    help="Seconds to wait for it.",
 )
 @console.json_option
 def predict(weight, host, timeout, as_json):
@@ -104,8 +118,6 @@ def predict(weight, host, timeout, as_json):
     """
     from toolkit import remote
 
-    if not math.isfinite(weight):
-        raise click.BadParameter(f"{weight} is no finite number.", param_hint="'--weight'")
     weight = int(weight) if weight.is_integer() else weight
     console.notice(f"Querying host {host} with weight: {weight}", bg="green", fg="white")
     with console.errors():
@@ -134,7 +146,10 @@ def info(model, as_json):
 
 def short_path(path):
     """A path as a person in this folder would write it."""
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except OSError:  # the folder that we are in was removed
+        return path
     return path if relative.startswith(os.pardir) else relative
 
 

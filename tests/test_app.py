@@ -1,5 +1,6 @@
 """Tests of the service: through Flask's client, and once as a process."""
 
+import io
 import json
 import shutil
 import sys
@@ -94,6 +95,19 @@ def test_a_body_that_is_no_row_is_refused_with_what_was_expected(client, body, s
 
 def test_a_body_over_the_limit_is_refused(client):
     problem(client.post("/predict", data=b" " * 1_000_001), 413)
+
+
+@pytest.mark.parametrize(("blanks", "status"), [(0, 200), (999_985, 200), (999_986, 413), (5_000_000, 413)])
+def test_a_body_without_a_length_has_the_same_limit(client, blanks, status):
+    """As servers hand on a chunked body: a stream that ends, and no Content-Length."""
+    stream = io.BytesIO(b'{"Weight": 200}' + b" " * blanks)
+    response = client.post("/predict", input_stream=stream, environ_overrides={"wsgi.input_terminated": True})
+    assert response.status_code == status
+
+
+def test_a_chunked_body_is_answered_by_the_real_server(server):
+    answered = requests.post(f"{server}/predict", data=iter([b'{"Weight": 200', b"}"]), timeout=10)
+    assert answered.json() == {"prediction": mlib.predict(200)}
 
 
 def test_unknown_paths_and_methods_are_problems_too(client):
@@ -207,7 +221,7 @@ def test_no_debugger_whatever_the_environment_says(server):
     assert resource.headers["Content-Type"].startswith("text/html")
 
 
-@pytest.mark.parametrize("port", ["abc", "-1", "65536", "80.0"])
+@pytest.mark.parametrize("port", ["abc", "-1", "65536", "80.0", "9" * 5000])
 def test_a_port_that_is_none_is_a_usage_error(port):
     done = run(sys.executable, "app.py", env={**ENVIRONMENT, "PORT": port})
     assert done.returncode == 2
@@ -220,6 +234,20 @@ def test_a_port_that_is_taken_is_said(server):
     assert done.returncode == 1
     assert f"Port {port} is in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_create_app_needs_no_default_model(tmp_path, model):
+    env = {**ENVIRONMENT, "MLOPS_MODEL": str(tmp_path / "none.joblib")}
+    code = f"from app import create_app; print(create_app({str(model)!r}).name)"
+    assert run(sys.executable, "-c", code, env=env).stdout == "app\n"
+
+
+def test_app_is_what_a_server_is_told_to_import(model):
+    env = {**ENVIRONMENT, "MLOPS_MODEL": str(model)}
+    done = run(sys.executable, "-m", "flask", "--app", "app", "routes", env=env)
+    assert "/predict" in done.stdout
+    code = "import app; assert app.app is app.app; print(app.app.name)"
+    assert run(sys.executable, "-c", code, env=env).stdout == "app\n"
 
 
 def test_without_a_model_it_says_so_and_does_not_start(tmp_path):

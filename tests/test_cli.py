@@ -73,7 +73,7 @@ def test_a_weight_beyond_training_is_answered_with_a_warning_on_stderr():
     )
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-5", "0", "1e999"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-5", "0", "1e999", "1e308"])
 def test_a_weight_that_cannot_be_is_a_usage_error(value):
     done = cli("--weight", value)
     assert (done.exit_code, done.stdout) == (2, "")
@@ -124,6 +124,15 @@ def test_above_72_inches_is_green_and_else_red_on_a_terminal():
     assert f"{red}5 foot, 11 inches\x1b[0m" in on_a_terminal("--weight", 160)[1]
 
 
+def test_72_inches_are_not_above_72(tmp_path, write_table):
+    """A model that answers its feature: y = x, in inches."""
+    table = write_table("x,y\n" + "".join(f"{x},{x}\n" for x in range(60, 85)))
+    path = tmp_path / "same.joblib"
+    mlib.retrain(data=table, target="y", features=("x",), units={"y": "in"}, estimator="linear", model_name=path)
+    assert "\x1b[41m6 foot, 0 inches" in on_a_terminal("--model", path, "--x", 72)[1]
+    assert "\x1b[42m6 foot, 0 inches" in on_a_terminal("--model", path, "--x", 72.01)[1]
+
+
 def test_no_color_is_respected():
     assert on_a_terminal("--weight", 200, env={**ENVIRONMENT, "NO_COLOR": "1"})[1] == "6 foot, 1 inches\r\n"
 
@@ -136,7 +145,13 @@ def test_the_options_are_those_of_the_models_features(two_features):
     row = {"Weight": 200, "Age": 30}
     done = cli("--weight", 200, f"--model={two_features}", "--age", 30, "--json")
     assert json.loads(done.stdout) == {"prediction": mlib.predict(row, two_features)}
+    assert cli("--age", 30, "--weight", 200, "--model", two_features, "--json").stdout == done.stdout
     assert "No such option" in cli("--age", 30).stderr
+
+
+def test_help_says_what_the_model_predicts(two_features):
+    assert "Predict the Height From Weight of MLB Players." in cli("--help").stdout
+    assert "Predict the Height From Weight and Age of MLB Players." in cli("--model", two_features, "--help").stdout
 
 
 def test_each_feature_has_to_stand_as_often_as_the_others(two_features):

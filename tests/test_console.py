@@ -31,6 +31,9 @@ def test_a_bug_keeps_its_traceback():
 
 def test_answers_go_to_stdout_and_notices_to_stderr(capsys):
     console.answer("six foot", fg="red")
-    console.answer_json({"R²": 0.5})
+    console.answer_json({"R²": 0.5, "lone": "\ud800"})
     console.notice("working", fg="red")
-    assert capsys.readouterr() == ('six foot\n{"R²": 0.5}\n', "working\n")
+    assert capsys.readouterr() == (
+        'six foot\n{"R\\u00b2": 0.5, "lone": "\\ud800"}\n',
+        "working\n",
+    )

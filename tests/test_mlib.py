@@ -53,6 +53,8 @@ def test_data_reads_the_table_beside_mlib_from_any_folder(monkeypatch, tmp_path)
         (b"x,y\n", "has a header but no rows"),
         (b"x,y\n1,2\n3,4,5\n", "cannot be read as CSV: Expected 2 fields in line 3, saw 3"),
         (b"x,y\n1,\xff\xfe\n", "is not UTF-8 text"),
+        (b"x,y\n1,3,1\n2,5,1\n", "has rows with more fields than its header"),
+        (b"x,x,y\n1,3,1\n", "has 2 columns of the name 'x'"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_said_in_one_line(tmp_path, content, said):
@@ -64,6 +66,31 @@ def test_a_table_that_cannot_be_read_is_said_in_one_line(tmp_path, content, said
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_trailing_comma_in_each_row_is_no_field(write_table):
+    table = mlib.data(write_table("x,y\n1,3,\n2,5,\n"))
+    assert table.to_dict("list") == {"x": [1, 2], "y": [3, 5]}
+
+
+def test_a_table_may_come_through_a_pipe(tmp_path, line_table):
+    code = "import mlib; print(mlib.retrain(data='/dev/stdin', target='y', features='x', "
+    code += f"model_name={str(tmp_path / 'model.joblib')!r}))"
+    with open(line_table, "rb") as table:
+        assert run(sys.executable, "-c", code, stdin=table).stdout.startswith("(0.99")
+
+
+def test_an_error_is_one_line_whatever_the_column_is_called(tmp_path, write_table):
+    table = write_table('x,"y\nz\x1b[31m"\n1,2\n')
+    with pytest.raises(mlib.DataError) as caught:
+        trained(tmp_path, table)
+    assert str(caught.value).isprintable()
+
+
+def test_a_mixed_column_that_is_not_used_is_no_matter(tmp_path):
+    table = pd.DataFrame({"x": range(300_000), "y": range(300_000), "z": ["a"] * 150_000 + [1] * 150_000})
+    table.to_csv(tmp_path / "mixed.csv", index=False)
+    assert trained(tmp_path, tmp_path / "mixed.csv").data["rows"] == 300_000
 
 
 def test_a_folder_is_no_table(tmp_path):
@@ -79,7 +106,9 @@ ROWS = [f"{x},{x * x}" for x in range(1, 31)]
     [
         ([*ROWS[:6], "abc,49", *ROWS[7:]], "column 'x', row 7 is 'abc', expected a number"),
         ([*ROWS[:6], "7,?", "8,?", *ROWS[8:]], "column 'y', row 7 is '?', expected a number (and 1 more rows)"),
-        ([*ROWS[:6], ",49", *ROWS[7:]], "column 'x', row 7 is empty, expected a number"),
+        ([*ROWS[:6], ",49", *ROWS[7:]], "column 'x', row 7 is empty or NA, expected a number"),
+        ([*ROWS[:6], "1e307,49", *ROWS[7:]], "column 'x', row 7 is 1e+307, expected numbers within ±1e+100"),
+        ([*ROWS[:6], "7" * 200 + "a,49", *ROWS[7:]], "column 'x', row 7 is '" + "7" * 77 + "...', expected a number"),
         ([*ROWS[:6], "inf,49", *ROWS[7:]], "column 'x', row 7 is 'inf', expected a number"),
         ([f"5,{y}" for y in range(30)], "column 'x' is 5 in every row, expected values that differ"),
         ([f"{x},5" for x in range(30)], "column 'y' is 5 in every row, expected values that differ"),
@@ -131,6 +160,8 @@ def test_a_column_that_is_not_there_or_of_no_use_is_named(tmp_path, line_table, 
         ({"features": ()}, "at least one"),
         ({"features": ("x", "y")}, "'y' cannot be both"),
         ({"features": ("x", "x")}, "named twice"),
+        ({"units": {"x": " "}}, "expected a word such as cm"),
+        ({"units": {"x": "\x1b[31m"}}, "expected a word such as cm"),
         ({"units": {"X": "m"}}, "neither target nor feature. Did you mean x?"),
     ],
 )
@@ -343,7 +374,7 @@ def test_units_of_the_published_columns_are_known_and_others_are_asked_for(tmp_p
     assert list(mlib.predict(62, path)) == ["height"]
     mlib.retrain(data=table, model_name=path, units={"Height": "cm"})
     assert list(mlib.predict(62, path)) == ["height_cm"]
-    mlib.retrain(data=table, model_name=path, units={"Height": "in"})
+    mlib.retrain(data=table, model_name=path, units={"Height": " IN "})
     assert list(mlib.predict(62, path)) == ["height_inches", "height_human_readable"]
 
 
@@ -402,9 +433,21 @@ def test_a_model_that_is_not_there_is_said_with_the_way_to_make_one(tmp_path):
         mlib.load_model(tmp_path / "none.joblib")
 
 
-def test_a_folder_is_no_model(tmp_path):
-    with pytest.raises(mlib.ModelError, match="Is a directory"):
-        mlib.load_model(tmp_path)
+def test_a_folder_a_pipe_or_a_device_is_no_model(tmp_path, line_table):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(mlib.ModelError, match="it is a folder, a pipe or a device"):
+            mlib.load_model(path)
+    with pytest.raises(mlib.ModelError, match="it is there, and no regular file"):
+        trained(tmp_path, line_table, model_name=tmp_path / "pipe")
+
+
+def test_a_large_foreign_file_is_not_read_whole(tmp_path):
+    """A hundred gigabytes of nothing, which take no room on the disk and would not fit into memory."""
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(100 * 2**30)
+    with pytest.raises(mlib.ModelError, match="not a whole model"):
+        mlib.load_model(tmp_path / "huge")
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 93, 94, 1000, -1, -64, -65, -200])
@@ -582,7 +625,7 @@ def test_a_number_answers_the_published_dict(model):
 
 def test_all_forms_of_a_row_answer_alike(model):
     one = mlib.predict(200, model)
-    for same in (200.0, np.float64(200), np.int64(200), {"Weight": 200}):
+    for same in (200.0, np.float64(200), np.int64(200), np.array(200), {"Weight": 200}):
         assert mlib.predict(same, model) == one
     for same in ([200], (200,), [{"Weight": 200}], pd.DataFrame({"Weight": [200]})):
         assert mlib.predict(same, model) == [one]
@@ -594,6 +637,8 @@ def test_many_rows_are_answered_in_their_order(model, two_features):
     weights = [180, 250, 150, 200]
     assert mlib.predict(weights, model) == [mlib.predict(weight, model) for weight in weights]
     frame = pd.DataFrame({"Age": [20.5, 30.0], "Weight": [180, 250]})  # columns in another order
+    nullable = frame.astype({"Age": "Float64", "Weight": "Int64"})
+    assert mlib.predict(nullable, two_features) == mlib.predict(frame, two_features)
     assert mlib.predict(frame, two_features) == mlib.predict(frame.to_dict("records"), two_features)
 
 
@@ -625,6 +670,19 @@ def test_an_interval_is_given_when_it_is_asked_for(model):
     assert answer["interval"]["coverage"] == 0.9
     assert answer["interval"]["high"] - answer["interval"]["low"] == pytest.approx(2 * half_width, abs=0.011)
     assert answer["interval"]["low"] < answer["height_inches"] < answer["interval"]["high"]
+    assert all(round(end, 2) == end for end in answer["interval"].values())
+    with pytest.raises(mlib.OptionError, match="For intervals give rows"):
+        mlib.predict(np.array([200]), model, interval=True)
+
+
+@pytest.mark.parametrize("target", ["interval", "warnings"])
+def test_a_target_with_the_name_of_a_key_gets_another(tmp_path, write_table, target):
+    table = write_table(f"x,{target}\n" + "".join(f"{x},{2 * x + 1}\n" for x in range(1, 201)))
+    trained(tmp_path, table, target=target, estimator="linear")
+    answer = mlib.predict(500, tmp_path / "model.joblib", interval=True)
+    assert answer[f"{target}_value"] == pytest.approx(1001)
+    assert answer["interval"]["low"] == pytest.approx(1001)
+    assert answer["warnings"][0]["got"] == 500
 
 
 def test_a_value_beyond_training_is_answered_with_a_warning(model):
@@ -645,6 +703,7 @@ def test_a_value_beyond_training_is_answered_with_a_warning(model):
         (0, 0),
         (-0.0, 0),
         (float("nan"), "nan"),
+        (np.float32("nan"), "nan"),
         (float("inf"), "inf"),
         (float("-inf"), "-inf"),
         (10**400, "a number too large"),
@@ -678,6 +737,24 @@ def test_a_misspelt_field_is_refused_with_the_nearest(model):
 def test_a_field_too_many_is_refused(model):
     with pytest.raises(mlib.InputError, match=r"Xyz: got 1, expected one of the fields: Weight\.$"):
         mlib.predict({"Weight": 180, "Xyz": 1}, model)
+
+
+@pytest.mark.parametrize("estimator", ["ridge", "random-forest", "k-neighbors"])
+def test_a_value_beyond_all_computing_is_refused_and_one_far_away_is_answered(tmp_path, write_table, estimator):
+    table = write_table("x,y\n" + "".join(f"{x / 1000},{x * x}\n" for x in range(1, 41)))
+    trained(tmp_path, table, estimator=estimator)
+    path = tmp_path / "model.joblib"
+    assert np.isfinite(mlib.predict(1e5, path)["y"])
+    for x in (1e308, {"x": 1e308}, np.array([[1e308]]), pd.DataFrame({"x": [1e308]})):
+        with pytest.raises(mlib.InputError, match="within a billion standard deviations"):
+            mlib.predict(x, path)
+
+
+def test_many_unknown_fields_and_long_names_are_told_in_short(model):
+    with pytest.raises(mlib.InputError) as caught:
+        mlib.predict({"Weight": 200, "W" * 1_000_000: 1, **{f"f{i}": i for i in range(100_000)}}, model)
+    assert len(caught.value.errors) == 100
+    assert len(json.dumps(caught.value.errors)) < 20_000
 
 
 def test_all_problems_of_all_rows_are_told_with_their_row(two_features):
@@ -717,11 +794,20 @@ def test_a_frame_with_other_columns_is_refused_once_not_a_row(model):
     assert [error["field"] for error in caught.value.errors] == ["Weight", "weight", "Name"]
 
 
+def test_a_frame_with_a_column_twice_is_refused(model):
+    with pytest.raises(mlib.InputError, match='Weight: got "several columns"'):
+        mlib.predict(pd.DataFrame([[180, 200]], columns=["Weight", "Weight"]), model)
+
+
 def test_a_frame_with_text_or_gaps_is_refused_with_the_row(model):
     with pytest.raises(mlib.InputError, match='row 2, Weight: got "heavy"'):
         mlib.predict(pd.DataFrame({"Weight": [180, "heavy"]}), model)
     with pytest.raises(mlib.InputError, match='row 2, Weight: got "nan"'):
         mlib.predict(pd.DataFrame({"Weight": [180, None]}), model)
+    with pytest.raises(mlib.InputError, match='row 2, Weight: got "nan"'):
+        mlib.predict(pd.DataFrame({"Weight": pd.array([180, None], dtype="Int64")}), model)
+    with pytest.raises(mlib.InputError, match='row 2, Weight: got "nan"'):
+        mlib.predict(np.ma.array([180, 200], mask=[0, 1]), model)
 
 
 def test_negative_values_are_fine_where_training_saw_them(tmp_path, write_table):
@@ -740,6 +826,11 @@ def test_the_published_steps_chained_give_the_prediction(model):
     height = mlib.scale_target(answer, model)
     assert height.shape == (1, 1)
     assert mlib.human_readable_payload(height) == mlib.predict(180, model)
+
+
+def test_scaling_refuses_another_number_of_features(two_features):
+    with pytest.raises(mlib.InputError, match=r"numbers of shape \(rows, 2\)"):
+        mlib.scale_input(mlib.format_input(180), two_features)
 
 
 @pytest.mark.parametrize(("x", "shape"), [(2, (1, 1)), (2.5, (1, 1)), ([1, 2, 3], (3, 1)), (np.ones(4), (4, 1))])

@@ -80,7 +80,7 @@ def answer_json(document):
     ----------
     document : JSON-able
     """
-    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(document, allow_nan=False))
 
 
 def _echo(text, style, err):

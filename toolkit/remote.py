@@ -5,8 +5,10 @@
 """
 
 import json
+from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import LocationParseError
 
 import mlib
 
@@ -51,14 +53,14 @@ def ask(url, payload, timeout=TIMEOUT):
     AnswerError
         The status is not 200, or the answer is no prediction.
     """
+    if not _is_address(url):
+        raise mlib.OptionError(f"{url!r} is no address of an endpoint; expected http://HOST:PORT/predict.")
     try:
         response = requests.post(url, json=payload, timeout=timeout)
-    except (
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.MissingSchema,
-        requests.exceptions.InvalidURL,
-    ) as error:
-        raise mlib.OptionError(f"{url!r} is no address of an endpoint; expected http://HOST:PORT/predict.") from error
+    except (requests.exceptions.InvalidURL, LocationParseError) as error:
+        raise mlib.OptionError(f"{url!r} is no address of an endpoint: {_printable(str(error))}.") from error
+    except requests.exceptions.InvalidSchema as error:
+        raise AnswerError(f"{url} leads on to what is no endpoint: {_printable(str(error))}.") from error
     except requests.exceptions.Timeout as error:
         raise UnreachableError(
             f"{url} did not answer within {timeout:g} s. Is it up? A longer --timeout waits."
@@ -72,17 +74,29 @@ def ask(url, payload, timeout=TIMEOUT):
     if response.status_code != 200:
         raise AnswerError(f"{url} answered {response.status_code}: {_detail(response, document)}")
     if not isinstance(document, dict) or not isinstance(document.get("prediction"), dict):
-        raise AnswerError(
-            f"{url} answered, but with no prediction: {_short(response.text)}. Does the URL end in /predict?"
-        )
+        got = _printable(response.text) or "nothing"
+        raise AnswerError(f"{url} answered, but with no prediction: {got}. Does the URL end in /predict?")
     return document
 
 
-def _json(response):
+def _is_address(url):
     try:
-        return response.json()
-    except ValueError:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        return False
+
+
+def _json(response):
+    """Parse an answer; what is not JSON by the letter (NaN is not) is None."""
+    try:
+        return json.loads(response.content, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         return None
+
+
+def _no_number(name):
+    raise ValueError(f"{name} is no JSON")
 
 
 def _detail(response, document):
@@ -90,13 +104,13 @@ def _detail(response, document):
     if response.status_code in (404, 405):
         return f"{response.reason}. Does the URL end in /predict?"
     if isinstance(document, dict) and isinstance(document.get("detail"), str):
-        return document["detail"]
-    return _short(response.text) if response.text else response.reason
+        return _printable(document["detail"])
+    return _printable(response.text) or response.reason
 
 
-def _short(text):
-    """A foreign text as one short line that holds no control characters."""
-    return json.dumps(text[:200])
+def _printable(text):
+    """A foreign text as one line of at most 500 characters, none of which moves the cursor."""
+    return "".join(char if char.isprintable() else " " for char in text[:500])
 
 
 def _reason(error):
