@@ -14,7 +14,7 @@ run: install  ## Predict a height, setting up what that needs
 
 install: $(VENV)/installed  ## Set up .venv to predict, serve and train
 
-test: $(VENV)/installed-dev  ## Run the tests
+test: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the tests
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-dev  ## Check format, lint and imports; changes nothing
@@ -43,12 +43,12 @@ notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
 
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	cd requirements && for set in train:../requirements.txt dev:dev.txt; do \
+	cd requirements && for set in train:../requirements.txt serve:serve.txt dev:dev.txt; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	    --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
 
 clean:  ## Remove .venv, caches and what an interrupted run left behind
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.tmp
+	rm -rf $(VENV) $(VENV)-serve .pytest_cache .ruff_cache *.tmp
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian and Ubuntu ship Python without venv's other half; it is installed by the system's own package.
@@ -68,6 +68,13 @@ $(VENV)/created:
 $(VENV)/installed: $(VENV)/created requirements.txt
 	@echo "Installing requirements.txt" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# What serves has no scikit-learn; the tests try it in an environment of its own.
+$(VENV)-serve/installed: $(VENV)/created requirements/serve.txt
+	@echo "Installing requirements/serve.txt in $(VENV)-serve" >&2
+	@$(BIN)/python -m venv $(VENV)-serve
+	@$(VENV)-serve/bin/pip install --quiet --disable-pip-version-check -r requirements/serve.txt
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt

@@ -4,6 +4,7 @@
 The options are those of the model's features: its signature names them, with range and unit.
 """
 
+import os
 import sys
 
 import click
@@ -66,7 +67,7 @@ def feature_options(signature):
     list of click.Option
         ``--weight`` for Weight; a name that another option has gets a number: ``--model-2``.
     """
-    options, taken = [], {"model", "json", "interval", "help"}
+    options, taken = [], {"model", "sha256", "json", "interval", "help"}
     for i, feature in enumerate(signature.features):
         name = base = mlib.key(feature.name).replace("_", "-")
         number = 1
@@ -81,15 +82,17 @@ def feature_options(signature):
 
 @click.command(cls=PredictCommand)
 @model_option
+@click.option("--sha256", metavar="HEX", help="Load the model only if its file has this digest.")
 @click.option("--interval", is_flag=True, help="Add the prediction interval.")
 @console.json_option
 @click.pass_context
-def predictcli(ctx, model, interval, as_json, **given):
+def predictcli(ctx, model, sha256, interval, as_json, **given):
     """Give the features of the model that --model names. Without any it asks on a terminal."""
     columns = [given[f"feature_{i}"] for i in range(len(given))] if any(given.values()) else ask(ctx)
     rows = make_rows(ctx, columns)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for a row or two
     with console.errors():
-        loaded = mlib.load_model(model)
+        loaded = mlib.load_model(model, sha256)
         try:
             predictions = (
                 mlib.predict(rows, loaded, interval) if len(rows) > 1 else [mlib.predict(*rows, loaded, interval)]

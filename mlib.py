@@ -1,14 +1,17 @@
 """The library: from a table to a trained model, and from a model to an answer.
 
 It reads in the order of the data's journey:
-read -> check -> split -> scale -> fit -> evaluate -> save | load -> check -> predict -> inverse -> words.
+read -> check -> split -> scale -> fit -> evaluate -> compile -> save | load -> check -> predict -> inverse -> words.
 
 >>> import mlib
 >>> mlib.predict(180)
 {'height_inches': 72.16, 'height_human_readable': '6 foot, 0 inches'}
 
-numpy, pandas, scikit-learn and joblib are imported by the functions that use them, never at the top: the command
-lines read a model's signature to print their help, and must not wait seconds for packages that help does not need.
+A model is two files. model.joblib is the trained scikit-learn object; model.onnx is its compiled form, the same
+function as data, which answers without scikit-learn. It is written only when the two agree.
+
+The packages that do the work (numpy, pandas, scikit-learn, ONNX Runtime, ...) are imported by the functions that use
+them, never at the top: `--help` must not wait for any, nor a prediction for those that train.
 """
 
 import contextlib
@@ -55,7 +58,12 @@ LARGEST = 1e100  # of numbers that are trained on: squares and sums of them are 
 FARTHEST = 1e9  # standard deviations from training's mean: beyond, estimators overflow, and no answer means anything
 SHOWN_PROBLEMS = 5  # of many problems, so many are told in one line
 MOST_PROBLEMS = 100  # and so many are collected: a million bad rows need no million complaints
-PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib")  # what the bytes of a model depend on
+PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib", "skl2onnx", "onnx", "onnxruntime")  # a model's makers
+
+LINEAR = {"ridge", "linear", "lasso", "elastic-net"}
+TOLERANCE = 1e-9  # between original and compiled, as a share of the target's range: of linear models,
+TOLERANCE_OTHERS = 1e-6  # and of the others
+CHUNK = 65_536  # rows that are predicted at once: what lies between stays small, however many there are
 
 INCHES = {"in": "inches", "inch": "inches"}  # one word for one unit: it names the answer's key
 
@@ -255,10 +263,12 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     seed=3,
     min_r2=None,
 ):
-    """Train a model and write it, with its signature, to a file.
+    """Train a model and write it, with its signature, to a file, and its compiled form beside it.
 
-    The scalers see the training rows only. The held-out rows measure the model, and give the half-width of its
-    prediction interval; they are not trained on afterwards.
+    The compiled form (the same name, ending in .onnx) is written when it agrees with the original; where it does not,
+    the signature says why, and everything works from the original. The scalers see the training rows only. The
+    held-out rows measure the model, and give the half-width of its prediction interval; they are not trained on
+    afterwards.
 
     Parameters
     ----------
@@ -299,6 +309,8 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         R² is below `min_r2`.
     ModelError
         The model cannot be written there.
+    Error
+        The packages that train are not installed.
 
     Examples
     --------
@@ -306,6 +318,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     >>> round(r2, 2)
     0.22
     """
+    _check_packages()
     features = (features,) if isinstance(features, str) else tuple(features)
     _check_options(tsize, estimator, seed, min_r2, model_name)
     tsize, seed = float(tsize), int(seed)
@@ -340,6 +353,9 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "seed": seed,
     }
     packages = _package_versions()
+    tolerance = TOLERANCE if estimator in LINEAR else TOLERANCE_OTHERS
+    graph, compiled = _compile(model, train, tolerance)
+    golden = _golden_rows(train[:, :-1])
     signature = {
         "format": 1,
         "name": f"{_file_stem(data)}-{key(target)}",
@@ -362,10 +378,21 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
             "n": len(test),
         },
         "data": {"file": os.path.basename(data), "rows": len(table), "sha256": digest},
+        "compiled": compiled,
+        "golden": {"rows": golden.tolist(), "answers": model.predict(golden).tolist(), "tolerance": tolerance},
         "packages": packages,
     }
-    _save(model_name, model, signature)
+    _save(model_name, model, signature, graph)
     return metrics["r2"], model_name
+
+
+def _check_packages():
+    """Raise where training is not installed: an environment made to serve has no scikit-learn."""
+    import importlib.util
+
+    missing = [name for name in ("pandas", "sklearn", "joblib", "skl2onnx") if not importlib.util.find_spec(name)]
+    if missing:
+        raise Error(f"Training needs {', '.join(missing)}, not installed here. Try: pip install -r requirements.txt")
 
 
 def _check_options(tsize, estimator, seed, min_r2, model_name):
@@ -379,6 +406,8 @@ def _check_options(tsize, estimator, seed, min_r2, model_name):
         raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
     if min_r2 is not None and not min_r2 <= 1:
         raise OptionError(f"The least R² is {min_r2!r}, expected a number of at most 1.")
+    if os.fspath(model_name).endswith(".onnx"):
+        raise OptionError(f"{model_name} is the name of a compiled form. Name the model itself, such as model.joblib.")
     folder = os.path.dirname(os.path.abspath(model_name))
     if os.path.isdir(model_name) or not os.path.isdir(folder):
         what = "a folder" if os.path.isdir(model_name) else f"in a folder that does not exist ({folder})"
@@ -527,7 +556,72 @@ def _version(digest, options, packages):
     return hashlib.sha256(made_from.encode()).hexdigest()[:12]
 
 
-# ------------------------------------------------------------------------------------------- the model's file
+# ----------------------------------------------------------------------------------------------------- compile
+
+
+def _compile(model, train, tolerance):
+    """Compile a fitted model and hold the compiled form against it.
+
+    Returns
+    -------
+    graph : onnx.ModelProto or None
+        None where it cannot be compiled, or does not agree.
+    compiled : dict
+        ``tolerance``; ``worst``, the largest difference as a share of the target's range, and ``rows``, on how many;
+        ``refused``, why there is no compiled form, or None.
+    """
+    from compiler import write_graph
+
+    result = {"tolerance": tolerance, "worst": None, "rows": 0, "refused": None}
+    try:
+        graph = write_graph(model, train.shape[1] - 1)
+        run = _session(graph.SerializeToString())
+    except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise whatever they like
+        reason = str(error).strip().partition("\n")[0]
+        return None, {**result, "refused": f"it cannot be compiled ({type(error).__name__}: {reason})"}
+    rows = _parity_rows(train[:, :-1])
+    original, answers = model.predict(rows), _in_chunks(run, rows)
+    difference = abs(answers - original) / (train[:, -1].max() - train[:, -1].min())
+    row = int(difference.argmax())  # a NaN is the largest
+    result |= {"worst": float(difference[row]), "rows": len(rows)}
+    if difference[row] <= tolerance:
+        return graph, result
+    reason = f"at {', '.join(map(plain, rows[row]))} it answers {answers[row]:.6g} and scikit-learn {original[row]:.6g}"
+    return None, {**result, "worst": float(difference[row]), "refused": reason}
+
+
+def _parity_rows(x):
+    """Rows to compare on: all of training, the edges of the ranges, beyond them, and random ones in between."""
+    import numpy as np
+
+    low, high = x.min(axis=0), x.max(axis=0)
+    span, middle = high - low, np.median(x, axis=0)
+    edges = [np.where(np.arange(x.shape[1]) == i, edge, middle) for edge in (low, high) for i in range(x.shape[1])]
+    beyond = [low - span, low - span / 2, high + span / 2, high + span, high + 10 * span]
+    between = np.random.default_rng(0).uniform(low, high, (1000, x.shape[1]))
+    return np.vstack([x, low, high, *edges, *beyond, between])
+
+
+def _golden_rows(x):
+    """A few rows of training that a loaded model has to answer as the trained one did: edges, middle, and two more."""
+    import numpy as np
+
+    return np.vstack([x.min(axis=0), np.median(x, axis=0), x.max(axis=0), x[0], x[-1]])
+
+
+def _session(content):
+    """Return the function of an ONNX model's bytes: an array of float64, shape (rows, features), to one of (rows,)."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)  # what fails is raised; the rest concerns nobody here
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # more only cost, for a row or a few
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x})[0]
+
+
+# ------------------------------------------------------------------------------------------ the model's two files
 #
 # model.joblib is what joblib writes, so joblib.load reads it as any other, followed by the signature as JSON and a
 # footer: MAGIC, the signature's length, and the sha256 of all before. A pickle ends where it ends; what follows is
@@ -539,14 +633,37 @@ LENGTH = b"%012d "
 FOOTER = len(MAGIC) + 13 + 64
 
 
-def _save(path, model, signature):
+# model.onnx is what ONNX tools read; the signature, the sha256 of the model.joblib that it was compiled from, and last
+# the sha256 of all before stand in its metadata, a list of keys and values (protobuf: a field that is appended to a
+# file is appended to its list).
+
+SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # field 14 of a ModelProto: {key: "sha256", value: 64 characters that follow}
+
+
+def compiled_path(path):
+    """Name a model's compiled form: model.onnx beside model.joblib."""
+    return os.path.splitext(path)[0] + ".onnx"
+
+
+def _save(path, model, signature, graph):
+    """Write both files. Whatever ends the program, a compiled form that is of another model is not used."""
     import joblib
 
     buffer = io.BytesIO()
     joblib.dump(model, buffer)
     text = json.dumps(signature, allow_nan=False, default=repr, separators=(",", ":")).encode()
     content = buffer.getvalue() + text + MAGIC + LENGTH % len(text)
-    write_file(path, content + hashlib.sha256(content).hexdigest().encode())
+    content += hashlib.sha256(content).hexdigest().encode()
+    write_file(path, content)
+    if graph is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(compiled_path(path))
+        return
+    metadata = {"signature": text.decode(), "compiled_from": hashlib.sha256(content).hexdigest()}
+    for name, value in metadata.items():
+        graph.metadata_props.add(key=name, value=value)
+    compiled = graph.SerializeToString() + SEAL
+    write_file(compiled_path(path), compiled + hashlib.sha256(compiled).hexdigest().encode())
 
 
 def write_file(path, content):
@@ -581,36 +698,109 @@ def write_file(path, content):
 
 
 def model_path(model=None):
-    """Name the model to use: the one given, else that of MLOPS_MODEL, else model.joblib beside this file."""
-    return os.fspath(model or os.environ.get("MLOPS_MODEL") or MODEL)
+    """Name the model to use: the one given, else that of MLOPS_MODEL, else model.joblib beside this file.
+
+    Where only its compiled form is there, that is named.
+    """
+    path = os.fspath(model or os.environ.get("MLOPS_MODEL") or MODEL)
+    return compiled_path(path) if not os.path.lexists(path) and os.path.lexists(compiled_path(path)) else path
 
 
-def _read_model(path):
-    """Return a model file's bytes and its signature, both proved whole."""
+def _read_file(path, is_whole):
+    """Return a model file's bytes, proved whole; what is foreign by its end is not read whole.
+
+    Parameters
+    ----------
+    path : path
+    is_whole : function of bytes to bool
+        Whether the last bytes of the file (`FOOTER` of them) are the end of such a file.
+    """
+    retrain_it = f"Train it again: ./utilscli.py retrain --model-name {os.path.splitext(path)[0]}.joblib"
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ModelError(f"{path} is no model: it is a folder, a pipe or a device.")
         with open(path, "rb") as file:
-            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)  # what is foreign is not read whole
-            content = None
-            if file.read(len(MAGIC)) == MAGIC:
-                file.seek(0)
-                content = file.read()
+            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)
+            if not is_whole(file.read()):
+                raise ModelError(
+                    f"{path} is not a whole model of this project: cut off, damaged, or made by another program. "
+                    f"{retrain_it}"
+                )
+            file.seek(0)
+            content = file.read()
     except FileNotFoundError as error:
         raise ModelError(f"There is no model {path}. Train one: ./utilscli.py retrain --model-name {path}") from error
     except OSError as error:
         raise ModelError(f"Cannot read the model {path}: {error.strerror}.") from error
-    retrain_it = f"Train it again: ./utilscli.py retrain --model-name {path}"
-    if content is None:
-        raise ModelError(
-            f"{path} is not a whole model of this project: cut off, damaged, or made by another program. {retrain_it}"
-        )
-    body, footer = content[:-64], content[-FOOTER:]
-    if hashlib.sha256(body).hexdigest().encode() != content[-64:]:
+    if hashlib.sha256(content[:-64]).hexdigest().encode() != content[-64:]:
         raise ModelError(f"{path} is damaged: its content does not have the digest it was written with. {retrain_it}")
+    return content
+
+
+def _read_joblib(path):
+    """Return a model.joblib's bytes and its signature."""
+    content = _read_file(path, lambda end: end.startswith(MAGIC))
     end = len(content) - FOOTER
-    length = int(footer[len(MAGIC) : -64])
+    length = int(content[end + len(MAGIC) : -64])
     return content, Signature(json.loads(content[end - length : end]))
+
+
+def _read_onnx(path):
+    """Return a model.onnx's bytes, its signature, and the sha256 of the model.joblib that it was compiled from."""
+    content = _read_file(path, lambda end: end[:-64].endswith(SEAL))
+    metadata = _onnx_metadata(content)
+    if "signature" not in metadata or "compiled_from" not in metadata:
+        raise ModelError(f"{path} was not compiled by this project: it has no signature.")
+    return content, Signature(json.loads(metadata["signature"])), metadata["compiled_from"]
+
+
+def _onnx_metadata(content):
+    """Read the metadata of an ONNX model, without the packages that run it.
+
+    Parameters
+    ----------
+    content : bytes
+        A ModelProto: fields, each a tag (its number and how it is written) and a value. What is skipped is skipped
+        by its length.
+
+    Returns
+    -------
+    dict of str to str
+
+    Source
+    ------
+    The protocol buffers' encoding guide, and onnx.proto: ModelProto's field 14 is metadata_props, a list of
+    StringStringEntryProto with key (1) and value (2).
+    """
+    metadata = {}
+    for number, value in _fields(content):
+        if number == 14:
+            entry = dict(_fields(value))
+            metadata[str(entry[1], "utf-8")] = str(entry[2], "utf-8")
+    return metadata
+
+
+def _fields(content):
+    """Yield number and value of each field of a protobuf message; a value is a memoryview, or an int."""
+    view, position = memoryview(content), 0
+
+    def varint():
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = view[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while position < len(view):
+        tag = varint()
+        value = varint()
+        if tag & 7 == 2:  # the varint was a length, and that many bytes follow
+            value, position = view[position : position + value], position + value
+        yield tag >> 3, value
 
 
 # -------------------------------------------------------------------------------------- the signature, check
@@ -696,6 +886,11 @@ class Signature:
         ``coverage``, ``half_width`` (the target's unit; None where too few rows were held out) and ``n``.
     data : dict
         ``file``, ``rows`` and ``sha256`` of the table.
+    compiled : dict
+        ``tolerance``, ``worst`` (shares of the target's range) and ``rows`` of the comparison of the compiled form with
+        the original, and why it was ``refused``, or None.
+    golden : dict
+        ``rows``, shape (5, features), their ``answers``, and the ``tolerance``, a share of the target's range.
     packages : dict of str to str
         Versions of the packages that trained the model.
 
@@ -720,6 +915,8 @@ class Signature:
         self.baseline = card["baseline"]
         self.interval = card["interval"]
         self.data = card["data"]
+        self.compiled = card["compiled"]
+        self.golden = card["golden"]
         self.packages = card["packages"]
         self._names = {feature.name for feature in self.features}
 
@@ -741,7 +938,8 @@ class Signature:
         ModelError
             The file is missing, damaged or foreign.
         """
-        return _read_model(model_path(model))[1]
+        path = model_path(model)
+        return _read_onnx(path)[1] if path.endswith(".onnx") else _read_joblib(path)[1]
 
     @property
     def answer(self):
@@ -946,8 +1144,10 @@ class Model:
     Parameters
     ----------
     signature : Signature
-    estimator : object
-        A fitted scikit-learn regressor with its scalers inside.
+    run : function
+        Of an array of float64, shape (rows, features), to one of shape (rows,).
+    form : str
+        "onnx" or "joblib".
 
     Examples
     --------
@@ -955,9 +1155,10 @@ class Model:
     array([72.158...])
     """
 
-    def __init__(self, signature, estimator):
+    def __init__(self, signature, run, form):
         self.signature = signature
-        self.estimator = estimator
+        self.run = run
+        self.form = form
 
     def predict(self, x):
         """Answer without checks or words, as scikit-learn does.
@@ -972,19 +1173,38 @@ class Model:
         numpy.ndarray of float64, shape (rows,)
             In the target's unit.
         """
-        return self.estimator.predict(x)
+        import numpy as np
+
+        return _in_chunks(self.run, np.ascontiguousarray(x, dtype=np.float64))
 
 
-def load_model(model=None):
+def _in_chunks(run, x):
+    """Run a model over an array, a part at a time."""
+    import numpy as np
+
+    if len(x) <= CHUNK:
+        return run(x)
+    answers = np.empty(len(x))
+    for start in range(0, len(x), CHUNK):
+        answers[start : start + CHUNK] = run(x[start : start + CHUNK])
+    return answers
+
+
+def load_model(model=None, sha256=None):
     """Load a model that `retrain` wrote. A file that did not change is loaded once a process.
 
-    A joblib file is code: loading one runs what its maker put in. Load only files you made or trust. Its digest,
-    which is checked first, guards against damage, not against malice.
+    The compiled form beside it is taken when it was compiled from this very file, or when only it is there: it is data,
+    needs no scikit-learn, and gives the same answers. Else the joblib file is loaded, and a joblib file is code:
+    loading one runs what its maker put in. Load only files you made or trust, or whose digest you know (`sha256`); the
+    digest in the file, which is always checked, guards against damage, not against malice.
 
     Parameters
     ----------
     model : path, optional
-        The file; without it that named by MLOPS_MODEL, else model.joblib beside mlib.py.
+        The file; without it that named by MLOPS_MODEL, else model.joblib beside mlib.py. A compiled form may be named
+        itself.
+    sha256 : str, optional
+        The digest, 64 hex digits, that the file of that name has to have.
 
     Returns
     -------
@@ -993,19 +1213,57 @@ def load_model(model=None):
     Raises
     ------
     ModelError
-        The file is missing, damaged, foreign, or was written by another scikit-learn version.
+        The file is missing, damaged, foreign, has another digest, was written by another scikit-learn version, or
+        does not answer here as it did where it was trained.
     """
     path = model_path(model)
+    return _load(path, sha256 and sha256.lower(), _stamp(path), _stamp(compiled_path(path)))
+
+
+def _stamp(path):
+    """What changes when a file does; None where there is none."""
     try:
         stat = os.stat(path)
     except OSError:
-        return _load(path, None)  # it says what is wrong, and what is raised is not remembered
-    return _load(path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path, _stamp):
-    content, signature = _read_model(path)
+def _load(path, sha256, _path_stamp, _compiled_stamp):
+    if path.endswith(".onnx"):
+        content, signature, _ = _read_onnx(path)
+        _check_digest(path, content, sha256)
+        return _proved(path, _load_onnx(path, content, signature))
+    content, signature = _read_joblib(path)
+    digest = _check_digest(path, content, sha256)
+    compiled = compiled_path(path)
+    if os.path.lexists(compiled):
+        compiled_content, _, compiled_from = _read_onnx(compiled)
+        if compiled_from == digest:
+            return _proved(compiled, _load_onnx(compiled, compiled_content, signature))
+    return _proved(path, _load_joblib(path, content, signature))
+
+
+def _check_digest(path, content, sha256):
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 and digest != sha256:
+        raise ModelError(f"{path} has the sha256 {digest}, and {sha256} was asked for. It was not loaded.")
+    return digest
+
+
+def _load_onnx(path, content, signature):
+    try:
+        run = _session(content)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{path} needs onnxruntime, not installed here. Try: pip install onnxruntime") from error
+    except Exception as error:  # pylint: disable=broad-exception-caught  # ONNX Runtime's have no common name
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"{path} cannot be run by this ONNX Runtime: {reason}") from error
+    return Model(signature, run, "onnx")
+
+
+def _load_joblib(path, content, signature):
     try:
         import joblib
         import sklearn
@@ -1020,7 +1278,22 @@ def _load(path, _stamp):
             f"not safely read the other's. Install scikit-learn=={trained_with}, or train again: "
             f"./utilscli.py retrain --model-name {path}"
         )
-    return Model(signature, joblib.load(io.BytesIO(content)))
+    return Model(signature, joblib.load(io.BytesIO(content)).predict, "joblib")
+
+
+def _proved(path, model):
+    """Return a model that answers its golden rows as the trained one did; refuse it otherwise."""
+    golden, target = model.signature.golden, model.signature.target
+    answers = model.predict(golden["rows"])
+    difference = abs(answers - golden["answers"]) / (target.max - target.min)
+    row = int(difference.argmax())
+    if not difference[row] <= golden["tolerance"]:
+        raise ModelError(
+            f"{path} answers {answers[row]:.10g} to its golden row {golden['rows'][row]}, and answered "
+            f"{golden['answers'][row]:.10g} where it was trained; another processor, or other package versions? "
+            "Train it again here."
+        )
+    return model
 
 
 def predict(x, model=None, interval=False):

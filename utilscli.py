@@ -89,6 +89,9 @@ def retrain(tsize, data, target, features, units, estimator, seed, model_name, m
             tsize, model_name, data, target, features, units=units, estimator=estimator, seed=seed, min_r2=min_r2
         )
         signature = mlib.Signature.read(model_name)
+    if signature.compiled["refused"]:
+        notice = f"Not compiled, {signature.compiled['refused']}. The model works, from its joblib file."
+        console.notice(notice, fg="yellow")
     if as_json:
         console.answer_json({"r2": r2, "model_name": model_name, "card": signature.card})
         return

@@ -1,5 +1,6 @@
 """Tests of ./cli.py: as a process where it matters, else through click's runner."""
 
+import hashlib
 import json
 import os
 import pty
@@ -197,6 +198,14 @@ def test_help_is_given_without_a_model_too(tmp_path):
     assert done.exit_code == 0
     assert "--interval" in done.stdout
     assert "There is no model" in done.stderr
+
+
+def test_a_digest_that_was_asked_for_is_held(model):
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert cli("--model", model, "--weight", 180, "--sha256", digest).stdout == "6 foot, 0 inches\n"
+    done = cli("--model", model, "--weight", 180, "--sha256", "0" * 64)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "was asked for. It was not loaded." in done.stderr
 
 
 def test_model_without_a_path_is_a_usage_error():

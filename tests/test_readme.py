@@ -58,7 +58,7 @@ def script(port):
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_every_command_prints_what_the_readme_shows(tmp_path):
     copy = tmp_path / "clone"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache"))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache"))
     (copy / ".venv").symlink_to(sys.prefix)
     for requirements in ("requirements.txt", "requirements/dev.txt"):
         os.utime(copy / requirements, (0, 0))  # make has nothing to install, whatever their dates

@@ -67,6 +67,16 @@ def test_retrain_takes_another_table(tmp_path, line_table):
     assert answer["card"]["features"][0]["unit"] == "l/100 km"
 
 
+def test_a_model_that_is_not_compiled_is_told_in_one_line_with_the_worst_row(tmp_path):
+    done = utils("retrain", "--estimator", "k-neighbors", "--model-name", tmp_path / "model.joblib")
+    assert done.exit_code == 0
+    notices = done.stderr.splitlines()
+    assert notices[0] == "Retraining Model"
+    assert notices[1].startswith("Not compiled, at ")
+    assert notices[1].endswith("The model works, from its joblib file.")
+    assert len(notices) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

@@ -31,6 +31,26 @@ def worth(signature):
     }
 
 
+def compiled(signature):
+    """Tell how well a model's compiled form agrees with the original.
+
+    Parameters
+    ----------
+    signature : mlib.Signature
+
+    Returns
+    -------
+    str
+    """
+    result = signature.compiled
+    if result["refused"]:
+        return f"no: {result['refused']}"
+    return (
+        f"within {result['tolerance']:g} of the target's range of scikit-learn on {result['rows']:,} rows "
+        f"(the worst: {result['worst']:.1g})"
+    )
+
+
 def facts(signature):
     """Tell what a model card tells.
 
@@ -52,6 +72,7 @@ def facts(signature):
         "Trained on": f"{training['n']:,} of {data['rows']:,} rows of {data['file']} (seed {training['seed']})",
         "Data sha256": data["sha256"],
         **worth(signature),
+        "Compiled": compiled(signature),
         "Packages": ", ".join(f"{name} {version}" for name, version in signature.packages.items()),
     }
 

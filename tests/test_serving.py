@@ -1,0 +1,71 @@
+"""Does the environment that only serves predict, without scikit-learn, pandas or SciPy installed?
+
+`make test` makes it beside the other, from requirements/serve.txt alone.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import ENVIRONMENT, ROOT, run
+
+PYTHON = ROOT / ".venv-serve" / "bin" / "python"
+
+pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="there is no .venv-serve: make test makes it")
+
+
+@pytest.fixture(name="served")
+def _served(tmp_path):
+    """What a container holds: the code, and of the model only its compiled form."""
+    for name in ("mlib.py", "cli.py", "utilscli.py", "app.py", "predict.sh", "model.onnx"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "toolkit", tmp_path / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_what_trains_is_really_not_installed():
+    for package in ("sklearn", "scipy", "pandas", "joblib", "onnx", "skl2onnx"):
+        assert run(PYTHON, "-c", f"import {package}").returncode == 1
+
+
+def test_cli_predicts(served):
+    done = run(PYTHON, "cli.py", "--weight", 180, cwd=served)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "6 foot, 0 inches\n", "")
+
+
+def test_help_and_card_are_there(served):
+    assert "--weight FLOAT" in run(PYTHON, "cli.py", "--help", cwd=served).stdout
+    assert "htwtmlb-height" in run(PYTHON, "utilscli.py", "info", cwd=served).stdout
+
+
+def test_both_files_of_the_checkout_are_used_too():
+    assert run(PYTHON, "cli.py", "--weight", 180).stdout == "6 foot, 0 inches\n"
+
+
+def test_training_says_what_is_missing(served):
+    done = run(PYTHON, "utilscli.py", "retrain", cwd=served)
+    assert done.returncode == 1
+    assert "Error: Training needs pandas, sklearn, joblib, skl2onnx, not installed here." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_without_compiled_form_says_what_is_missing(served):
+    shutil.copy(ROOT / "model.joblib", served)
+    (served / "model.onnx").unlink()
+    done = run(PYTHON, "cli.py", "--weight", 180, cwd=served)
+    assert done.returncode == 1
+    assert "needs scikit-learn, and it is not installed" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_app_serves_and_predict_sh_asks(served):
+    env = {**ENVIRONMENT, "PORT": "0"}
+    with subprocess.Popen([PYTHON, "app.py"], cwd=served, env=env, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            port = next(found[1] for line in process.stderr if (found := re.search(r"127\.0\.0\.1:(\d+)", line)))
+            done = run("./predict.sh", cwd=served, env={**ENVIRONMENT, "PORT": port})
+        finally:
+            process.terminate()
+    assert json.loads(done.stdout)["prediction"]["height_human_readable"] == "6 foot, 1 inches"
