@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format data retrain serve notebook requirements clean
+.PHONY: help run install test check format data retrain serve notebook bench requirements clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
@@ -20,7 +20,7 @@ test: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the tests
 check: $(VENV)/installed-dev  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pylint *.py toolkit tests
+	$(BIN)/python -m pylint *.py toolkit tests benchmarks
 	$(BIN)/tach check
 
 format: $(VENV)/installed-dev  ## Format the code, and mend what the linter can
@@ -40,6 +40,9 @@ notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
 	$(BIN)/python -m pytest --nbmake --overwrite notebooks
 	$(BIN)/nbstripout --keep-output --keep-count --keep-id \
 	  --extra-keys "cell.metadata.execution metadata.language_info.version" notebooks/*.ipynb
+
+bench: $(VENV)/installed-dev  ## Measure the speed, side by side with the bare work
+	$(BIN)/python benchmarks/bench.py
 
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

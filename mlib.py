@@ -63,7 +63,7 @@ PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib", "skl2onnx", "o
 LINEAR = {"ridge", "linear", "lasso", "elastic-net"}
 TOLERANCE = 1e-9  # between original and compiled, as a share of the target's range: of linear models,
 TOLERANCE_OTHERS = 1e-6  # and of the others
-CHUNK = 65_536  # rows that are predicted at once: what lies between stays small, however many there are
+CHUNK = 131_072  # rows that are predicted at once: what lies between stays small, however many there are
 
 INCHES = {"in": "inches", "inch": "inches"}  # one word for one unit: it names the answer's key
 
@@ -183,7 +183,8 @@ def _read(path):
             content = file.read()
         header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str).iloc[0].tolist()
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            table = pd.read_csv(io.BytesIO(content), index_col=False, low_memory=False)
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # a column of mixed kinds may be none that is used
+            table = pd.read_csv(io.BytesIO(content), index_col=False)
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. Name a CSV file with a header line.") from error
     except pd.errors.ParserWarning as error:
@@ -227,20 +228,21 @@ def _numbers(table, names, path):
     numeric = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in names}
     problems = []
     for name, values in numeric.items():
-        bad = ~np.isfinite(values)
+        low, high = values.min(), values.max()  # NaN and infinity show in them
         if pd.api.types.is_bool_dtype(table[name]):
             problems.append(f"column {name!r} holds true and false, expected numbers")
-        elif bad.any():
+        elif not (np.isfinite(low) and np.isfinite(high)):
+            bad = ~np.isfinite(values)
             row = int(bad.argmax())
             value = table[name].iloc[row]
             got = "is empty or NA" if pd.isna(value) else f"is {_shown(str(value))!r}"
             more = f" (and {bad.sum() - 1:,} more rows)" if bad.sum() > 1 else ""
             problems.append(f"column {name!r}, row {row + 1} {got}, expected a number{more}")
-        elif abs(values).max() > LARGEST:
+        elif max(-low, high) > LARGEST:
             row = int(abs(values).argmax())
             problems.append(f"column {name!r}, row {row + 1} is {values[row]:g}, expected numbers within ±{LARGEST:g}")
-        elif values.min() == values.max():
-            problems.append(f"column {name!r} is {plain(values[0])} in every row, expected values that differ")
+        elif low == high:
+            problems.append(f"column {name!r} is {plain(low)} in every row, expected values that differ")
     if problems:
         raise DataError(
             f"{path}: {'; '.join(problems)}. (Rows are counted from 1 after the header, without blank lines.)"
@@ -319,6 +321,8 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     0.22
     """
     _check_packages()
+    import numpy as np
+
     features = (features,) if isinstance(features, str) else tuple(features)
     _check_options(tsize, estimator, seed, min_r2, model_name)
     tsize, seed = float(tsize), int(seed)
@@ -354,8 +358,9 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     }
     packages = _package_versions()
     tolerance = TOLERANCE if estimator in LINEAR else TOLERANCE_OTHERS
-    graph, compiled = _compile(model, train, tolerance)
-    golden = _golden_rows(train[:, :-1])
+    low, middle, high = ([column[name] for column in columns[:-1]] for name in ("min", "median", "max"))
+    golden = np.vstack([low, middle, high, train[0, :-1], train[-1, :-1]])  # edges, middle, and two more
+    graph, compiled = _compile(model, train, tolerance, _parity_rows(low, middle, high))
     signature = {
         "format": 1,
         "name": f"{_file_stem(data)}-{key(target)}",
@@ -430,6 +435,7 @@ def _units(units, names, is_published):
 
 def _split(values, tsize, seed, names, path):
     """Split the rows; both parts need two at least, and the training part needs variation."""
+    import numpy as np
     from sklearn.model_selection import train_test_split
 
     held_out = math.ceil(len(values) * tsize)
@@ -438,9 +444,10 @@ def _split(values, tsize, seed, names, path):
             f"{path} has {len(values)} rows; a test size of {tsize:g} holds out {held_out} of them and leaves "
             f"{len(values) - held_out} to train on. Both parts need at least 2: more rows, or another test size."
         )
-    train, test = train_test_split(values, test_size=tsize, random_state=seed)
-    for name, is_constant in zip(names, train.min(axis=0) == train.max(axis=0), strict=True):
-        if is_constant:
+    train, test = train_test_split(np.arange(len(values)), test_size=tsize, random_state=seed)
+    train, test = values.take(train, axis=0), values.take(test, axis=0)  # several times as quick as values[train]
+    for name, column in zip(names, train.T, strict=True):
+        if column.min() == column.max():
             raise DataError(
                 f"{path}: column {name!r} has one value only in the {len(train)} training rows. "
                 "More rows, another seed or another test size may help."
@@ -516,8 +523,10 @@ def conformal_half_width(residuals, coverage=COVERAGE):
     >>> conformal_half_width([0.5, 0.1, 0.4, 0.2, 0.3, 0.6, 0.7, 0.8, 0.9])
     0.9
     """
+    import numpy as np
+
     rank = math.ceil(round((len(residuals) + 1) * coverage, 9))  # 10 * 0.9 is 9, whatever the last bit says
-    return None if rank > len(residuals) else float(sorted(residuals)[rank - 1])
+    return None if rank > len(residuals) else float(np.partition(residuals, rank - 1)[rank - 1])
 
 
 def _describe(name, unit, values, mean, scale):
@@ -544,6 +553,7 @@ def _file_stem(path):
     return os.path.splitext(os.path.basename(path))[0]
 
 
+@functools.cache
 def _package_versions():
     from importlib.metadata import version
 
@@ -559,8 +569,8 @@ def _version(digest, options, packages):
 # ----------------------------------------------------------------------------------------------------- compile
 
 
-def _compile(model, train, tolerance):
-    """Compile a fitted model and hold the compiled form against it.
+def _compile(model, train, tolerance, others):
+    """Compile a fitted model and hold the compiled form against it: on all rows of training, and on others.
 
     Returns
     -------
@@ -570,6 +580,8 @@ def _compile(model, train, tolerance):
         ``tolerance``; ``worst``, the largest difference as a share of the target's range, and ``rows``, on how many;
         ``refused``, why there is no compiled form, or None.
     """
+    import numpy as np
+
     from compiler import write_graph
 
     result = {"tolerance": tolerance, "worst": None, "rows": 0, "refused": None}
@@ -579,9 +591,9 @@ def _compile(model, train, tolerance):
     except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise whatever they like
         reason = str(error).strip().partition("\n")[0]
         return None, {**result, "refused": f"it cannot be compiled ({type(error).__name__}: {reason})"}
-    rows = _parity_rows(train[:, :-1])
+    rows = np.vstack([train[:, :-1], others])
     original, answers = model.predict(rows), _in_chunks(run, rows)
-    difference = abs(answers - original) / (train[:, -1].max() - train[:, -1].min())
+    difference = abs(answers - original) / np.ptp(train[:, -1])
     row = int(difference.argmax())  # a NaN is the largest
     result |= {"worst": float(difference[row]), "rows": len(rows)}
     if difference[row] <= tolerance:
@@ -590,23 +602,16 @@ def _compile(model, train, tolerance):
     return None, {**result, "worst": float(difference[row]), "refused": reason}
 
 
-def _parity_rows(x):
-    """Rows to compare on: all of training, the edges of the ranges, beyond them, and random ones in between."""
+def _parity_rows(low, middle, high):
+    """Rows to compare on beside those of training: the edges of the ranges, beyond them, and random ones in between."""
     import numpy as np
 
-    low, high = x.min(axis=0), x.max(axis=0)
-    span, middle = high - low, np.median(x, axis=0)
-    edges = [np.where(np.arange(x.shape[1]) == i, edge, middle) for edge in (low, high) for i in range(x.shape[1])]
+    low, middle, high = np.array([low, middle, high])
+    span, which = high - low, np.arange(len(low))
+    edges = [np.where(which == i, edge, middle) for edge in (low, high) for i in which]
     beyond = [low - span, low - span / 2, high + span / 2, high + span, high + 10 * span]
-    between = np.random.default_rng(0).uniform(low, high, (1000, x.shape[1]))
-    return np.vstack([x, low, high, *edges, *beyond, between])
-
-
-def _golden_rows(x):
-    """A few rows of training that a loaded model has to answer as the trained one did: edges, middle, and two more."""
-    import numpy as np
-
-    return np.vstack([x.min(axis=0), np.median(x, axis=0), x.max(axis=0), x[0], x[-1]])
+    between = np.random.default_rng(0).uniform(low, high, (1000, len(low)))
+    return np.vstack([low, high, *edges, *beyond, between])
 
 
 def _session(content):
@@ -615,10 +620,15 @@ def _session(content):
 
     onnxruntime.set_default_logger_severity(4)  # what fails is raised; the rest concerns nobody here
     onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # more only cost, for a row or a few
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(None, {"x": x})[0]
+
+    def session(threads):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run
+
+    one = session(1)  # more threads only cost, for a row or a few
+    many = functools.cache(lambda: session(0))  # as many as there are cores, made when there is work for them
+    return lambda x: (one if len(x) < CHUNK else many())(None, {"x": x})[0]
 
 
 # ------------------------------------------------------------------------------------------ the model's two files
@@ -640,6 +650,7 @@ FOOTER = len(MAGIC) + 13 + 64
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # field 14 of a ModelProto: {key: "sha256", value: 64 characters that follow}
 
 
+@functools.lru_cache(maxsize=64)
 def compiled_path(path):
     """Name a model's compiled form: model.onnx beside model.joblib."""
     return os.path.splitext(path)[0] + ".onnx"
@@ -698,12 +709,14 @@ def write_file(path, content):
 
 
 def model_path(model=None):
-    """Name the model to use: the one given, else that of MLOPS_MODEL, else model.joblib beside this file.
+    """Name the model to use: the one given, else that of MLOPS_MODEL, else model.joblib beside this file."""
+    return os.fspath(model or os.environ.get("MLOPS_MODEL") or MODEL)
 
-    Where only its compiled form is there, that is named.
-    """
-    path = os.fspath(model or os.environ.get("MLOPS_MODEL") or MODEL)
-    return compiled_path(path) if not os.path.lexists(path) and os.path.lexists(compiled_path(path)) else path
+
+def _read_signature(path):
+    if not path.endswith(".onnx") and (os.path.lexists(path) or not os.path.lexists(compiled_path(path))):
+        return _read_joblib(path)[1]
+    return _read_onnx(compiled_path(path))[1]
 
 
 def _read_file(path, is_whole):
@@ -843,21 +856,16 @@ class Column:
         """What a value has to be, in words."""
         return f"a number{' above 0' if self.min > 0 else ''} ({self.range} in training)"
 
-    def is_far(self, value):
-        """Whether a number (or each of an array) is beyond what can be computed with."""
-        return abs(value - self.mean) > FARTHEST * self.scale
+    @functools.cached_property
+    def bounds(self):
+        """Between which numbers, both excluded, a value can be: above 0 where all of training were, and not too far."""
+        far = FARTHEST * self.scale
+        return 0.0 if self.min > 0 else self.mean - far, self.mean + far
 
     def refusal(self, value):
-        """What would have been expected instead of a value, a float or None; None where it is accepted."""
-        if value is None or not math.isfinite(value) or not self.is_positive_enough(value):
-            return self.expected
-        if self.is_far(value):
-            return f"{self.expected}, within a billion standard deviations of their mean"
-        return None
-
-    def is_positive_enough(self, value):
-        """Whether a number (or each of an array) is above 0, where all of training were."""
-        return (value > 0) | (self.min <= 0)
+        """What would have been expected instead of a value that is out of bounds, a float or None."""
+        is_far = value is not None and math.isfinite(value) and (value > 0 or self.min <= 0)
+        return self.expected + (", within a billion standard deviations of their mean" if is_far else "")
 
 
 class Signature:
@@ -875,6 +883,10 @@ class Signature:
     target : Column
     features : list of Column
         In the order of the model's input.
+    answer : str
+        The answer's key: ``height_inches``, or ``price`` where the target has no unit.
+    human : str or None
+        The key of the answer in feet and inches, or None where the target is not in inches.
     estimator : dict
         ``name``, ``class`` and ``parameters``.
     training : dict
@@ -919,6 +931,11 @@ class Signature:
         self.golden = card["golden"]
         self.packages = card["packages"]
         self._names = {feature.name for feature in self.features}
+        name, unit = key(self.target.name), self.target.unit
+        self.answer = f"{name}_{key(unit)}" if unit else name
+        if self.answer in ("interval", "warnings"):  # an answer has these keys already
+            self.answer += "_value"
+        self.human = f"{name}_human_readable" if unit == "inches" else None
 
     @classmethod
     def read(cls, model=None):
@@ -938,21 +955,7 @@ class Signature:
         ModelError
             The file is missing, damaged or foreign.
         """
-        path = model_path(model)
-        return _read_onnx(path)[1] if path.endswith(".onnx") else _read_joblib(path)[1]
-
-    @property
-    def answer(self):
-        """The answer's key: ``height_inches``, or ``price`` where the target has no unit."""
-        name = key(self.target.name)
-        if self.target.unit:
-            return f"{name}_{key(self.target.unit)}"
-        return f"{name}_value" if name in ("interval", "warnings") else name  # those are taken
-
-    @property
-    def human(self):
-        """The key of the answer in feet and inches, or None where the target is not in inches."""
-        return f"{key(self.target.name)}_human_readable" if self.target.unit == "inches" else None
+        return _read_signature(model_path(model))
 
     def words(self, value):
         """Say a value of the target.
@@ -1001,11 +1004,11 @@ class Signature:
         values, errors = [], []
         for feature in self.features:
             got = row.get(feature.name)
-            value = _finite(got)
+            value = _number(got)
             values.append(value)
-            expected = feature.refusal(value)
-            if expected:
-                errors.append({"field": feature.name, "got": _shown(got), "expected": expected})
+            low, high = feature.bounds
+            if value is None or not low < value < high:  # NaN is between no two numbers
+                errors.append({"field": feature.name, "got": _shown(got), "expected": feature.refusal(value)})
         if len(row) > len(self.features) or not self._names.issuperset(row):
             errors += self._unknown(row)
         return values, errors
@@ -1061,9 +1064,8 @@ class Signature:
         """
         import numpy as np
 
-        bad = ~np.isfinite(array)
-        for i, feature in enumerate(self.features):
-            bad[:, i] |= ~feature.is_positive_enough(array[:, i]) | feature.is_far(array[:, i])
+        low, high = np.transpose([feature.bounds for feature in self.features])
+        bad = ~((low < array) & (array < high))
         if bad.any():
             raise InputError(
                 [
@@ -1091,7 +1093,7 @@ class Signature:
         """
         return [
             {"field": feature.name, "got": _shown(value), "expected": f"{feature.range}, as in training"}
-            for feature, value in zip(self.features, values, strict=True)
+            for feature, value in zip(self.features, values)  # noqa: B905  # the hot path: strict costs
             if not feature.min <= value <= feature.max
         ]
 
@@ -1106,15 +1108,16 @@ def plain(value):
     return f"{value:.10g}"
 
 
-def _finite(value):
-    """The value as float, or None where it is no finite number; text that looks like one is none."""
+def _number(value):
+    """The value as float, or None where it is no number; text that looks like one is none."""
+    if isinstance(value, float):
+        return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
     try:
-        value = float(value)
+        return float(value)
     except OverflowError:
-        return None
-    return value if math.isfinite(value) else None
+        return math.inf
 
 
 def _shown(value):
@@ -1231,13 +1234,13 @@ def _stamp(path):
 
 @functools.lru_cache(maxsize=8)
 def _load(path, sha256, _path_stamp, _compiled_stamp):
-    if path.endswith(".onnx"):
-        content, signature, _ = _read_onnx(path)
-        _check_digest(path, content, sha256)
-        return _proved(path, _load_onnx(path, content, signature))
+    compiled = compiled_path(path)
+    if path == compiled or (not os.path.lexists(path) and os.path.lexists(compiled)):
+        content, signature, _ = _read_onnx(compiled)
+        _check_digest(compiled, content, sha256)
+        return _proved(compiled, _load_onnx(compiled, content, signature))
     content, signature = _read_joblib(path)
     digest = _check_digest(path, content, sha256)
-    compiled = compiled_path(path)
     if os.path.lexists(compiled):
         compiled_content, _, compiled_from = _read_onnx(compiled)
         if compiled_from == digest:
@@ -1354,7 +1357,7 @@ def predict(x, model=None, interval=False):
         values, errors = signature.check(x)
         if errors:
             raise InputError(errors)
-        return _answers(model, np.array([values]), interval)[0]
+        return _answer(signature, model.run(np.array([values])).item(), values, interval)
     if isinstance(x, (list, tuple)):
         return _answers(model, _rows(x, signature), interval)
     if hasattr(x, "columns"):
@@ -1415,29 +1418,28 @@ def _frame(table, signature):
 
 def _answers(model, array, interval):
     """Predict checked rows in one call, and put each answer into words."""
-    import numpy as np
-
     if array.size == 0:
         return []
-    signature = model.signature
-    seen = np.array([[feature.min, feature.max] for feature in signature.features])
-    outside = ((array < seen[:, 0]) | (array > seen[:, 1])).any(axis=1)
-    answers = []
-    for row, value in enumerate(model.predict(array).tolist()):
+    signature, values = model.signature, model.predict(array).tolist()
+    return [_answer(signature, value, row, interval) for value, row in zip(values, array.tolist(), strict=True)]
+
+
+def _answer(signature, value, row, interval):
+    """Put the answer to one checked row into words, with what is to be known beside it."""
+    if signature.human:
+        inches = round(value, 2)
+        answer = {signature.answer: inches, signature.human: height_human(inches)}
+    else:
+        answer = {signature.answer: value}
+    if interval:
+        low, high = value - signature.interval["half_width"], value + signature.interval["half_width"]
         if signature.human:
-            answer = human_readable_payload(value, key(signature.target.name))
-        else:
-            answer = {signature.answer: value}
-        if interval:
-            half_width = signature.interval["half_width"]
-            low, high = value - half_width, value + half_width
-            if signature.human:
-                low, high = round(low, 2), round(high, 2)
-            answer["interval"] = {"low": low, "high": high, "coverage": signature.interval["coverage"]}
-        if outside[row]:
-            answer["warnings"] = signature.warnings(array[row].tolist())
-        answers.append(answer)
-    return answers
+            low, high = round(low, 2), round(high, 2)
+        answer["interval"] = {"low": low, "high": high, "coverage": signature.interval["coverage"]}
+    warned = signature.warnings(row)
+    if warned:
+        answer["warnings"] = warned
+    return answer
 
 
 # ---------------------------------------------------------------------- the published steps, words for people

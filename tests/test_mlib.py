@@ -679,9 +679,9 @@ def test_many_rows_are_predicted_in_chunks(model):
         shapes.append(x.shape)
         return loaded.run(x)
 
-    weights = np.linspace(145, 300, 150_000)
+    weights = np.linspace(145, 300, 300_000)
     answers = mlib.predict(weights, mlib.Model(loaded.signature, noted, "onnx"))
-    assert shapes == [(65_536, 1), (65_536, 1), (18_928, 1)]
+    assert shapes == [(131_072, 1), (131_072, 1), (37_856, 1)]
     np.testing.assert_allclose(answers, joblib.load(model).predict(weights.reshape(-1, 1)), rtol=1e-12)
 
 

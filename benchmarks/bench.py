@@ -1,0 +1,284 @@
+"""How fast is it, beside the bare work?  ``make bench`` measures, and writes results.json, ratios.png and README.md.
+
+Each ratio is of two things measured in turns in one run, since machines are noisy: ours and the plain program that does
+the same and nothing else. What is written down are medians and their ratio; the raw seconds are in results.json.
+"""
+
+import gc
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+import mlib  # noqa: E402  # pylint: disable=wrong-import-position
+
+RUNS = 15
+MILLION = 1_000_000
+
+BARE_CLI = """
+import click, onnxruntime, numpy
+session = onnxruntime.InferenceSession("model.onnx")
+print(session.run(None, {"x": numpy.array([[180.0]])})[0])
+"""
+
+PLAIN_TRAINING = """
+import sys
+import pandas as pd
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+table = pd.read_csv(sys.argv[1])
+x, y = table[["Weight"]].to_numpy(), table["Height"].to_numpy()
+x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.1, random_state=3)
+model = TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge()), transformer=StandardScaler())
+print(model.fit(x_train, y_train).score(x_test, y_test))
+"""
+
+MEMORY = """
+import resource, sys
+import numpy as np
+import mlib
+model, generator = mlib.load_model(), np.random.default_rng(0)
+for _ in range(int(sys.argv[1]) // 100_000):
+    mlib.predict(generator.uniform(145, 300, (100_000, 1)), model)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def in_turns(ours, bare, runs=RUNS, warm_up=2):
+    """Time two functions in turns; return the seconds of each."""
+    times = [], []
+    for run in range(-warm_up, runs):
+        for function, seconds in zip((ours, bare), times, strict=True):
+            gc.collect()
+            start = time.perf_counter()
+            function()
+            if run >= 0:
+                seconds.append(time.perf_counter() - start)
+    return times
+
+
+def process(*command):
+    """Return a function that runs a command in the repository's root."""
+    return lambda: subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+
+
+def repeated(function, times):
+    """Return a function that calls another many times: what takes microseconds is not timed once."""
+
+    def repeat():
+        for _ in range(times):
+            function()
+
+    return repeat
+
+
+def cli_compiled(_folder):
+    """Whole process, over one that imports click and onnxruntime and runs the session once."""
+    return in_turns(process(sys.executable, "cli.py", "--weight", 180), process(sys.executable, "-c", BARE_CLI))
+
+
+def cli_joblib(folder):
+    """The same command through model.joblib alone, over through the compiled form."""
+    alone = folder / "alone.joblib"
+    alone.write_bytes(Path(mlib.MODEL).read_bytes())
+    return in_turns(
+        process(sys.executable, "cli.py", "--weight", 180, "--model", alone),
+        process(sys.executable, "cli.py", "--weight", 180),
+    )
+
+
+def one_row(_folder):
+    """mlib.predict of one row, warm, over the bare session's run."""
+    session, x = onnxruntime.InferenceSession(mlib.compiled_path(mlib.MODEL)), np.array([[180.0]])
+    return in_turns(
+        repeated(lambda: mlib.predict({"Weight": 180}), 20_000),
+        repeated(lambda: session.run(None, {"x": x}), 20_000),
+    )
+
+
+def million_rows(_folder):
+    """mlib.predict of 1,000,000 rows, array in and array out, over one bare run on the same array."""
+    session = onnxruntime.InferenceSession(mlib.compiled_path(mlib.MODEL))
+    x = np.random.default_rng(0).uniform(145, 300, (MILLION, 1))
+    return in_turns(lambda: mlib.predict(x), lambda: session.run(None, {"x": x}))
+
+
+def write_million(folder):
+    """Write a table of a million players, drawn from a line with noise."""
+    generator = np.random.default_rng(0)
+    weight = generator.normal(205, 22, MILLION).clip(100, 350).round(1)
+    height = (62 + 0.055 * weight + generator.normal(0, 2, MILLION)).round(1)
+    pd.DataFrame({"Weight": weight, "Height": height}).to_csv(folder / "million.csv", index=False)
+    return folder / "million.csv"
+
+
+def retrain_warm(folder):
+    """Retrain on 1,000,000 rows, over reading, splitting, fitting and scoring them; both in one warm process."""
+    data = write_million(folder)
+
+    def plain():
+        table = pd.read_csv(data)
+        x, y = table[["Weight"]].to_numpy(), table["Height"].to_numpy()
+        x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.1, random_state=3)
+        model = TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge()), transformer=StandardScaler())
+        model.fit(x_train, y_train).score(x_test, y_test)
+
+    return in_turns(lambda: mlib.retrain(data=data, model_name=folder / "m.joblib"), plain)
+
+
+def retrain_process(folder):
+    """The same as whole processes, imports with them: utilscli.py retrain, over the plain program."""
+    data = write_million(folder)
+    return in_turns(
+        process(sys.executable, "utilscli.py", "retrain", "--data", data, "--model-name", folder / "m.joblib"),
+        process(sys.executable, "-c", PLAIN_TRAINING, data),
+        runs=10,
+        warm_up=1,
+    )
+
+
+def memory(_folder):
+    """Peak memory of predicting 10,000,000 rows in chunks of 100,000, over that of 1,000,000; bytes."""
+
+    def peak(rows):
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(rows)], cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        return int(done.stdout)
+
+    return [peak(10 * MILLION) for _ in range(10)], [peak(MILLION) for _ in range(10)]
+
+
+def installed_size(folder):
+    """Megabytes of requirements/serve.txt, installed without their caches of compiled Python."""
+    target = folder / "serve"
+    requirements = ROOT / "requirements" / "serve.txt"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", target, "-r", requirements]
+    subprocess.run(pip, check=True, capture_output=True)
+    size = sum(path.lstat().st_size for path in target.rglob("*") if path.is_file())
+    return [size / 1e6], [1.0]
+
+
+# name: (what, target, how). A target is a ratio at most, but for cli_joblib's, which is at least, and for megabytes.
+MEASURES = {
+    "cli_compiled": (
+        "`./cli.py --weight 180`, whole process, over click, onnxruntime and one run of the session",
+        1.2,
+        cli_compiled,
+    ),
+    "cli_joblib": ("the same through `model.joblib` alone, over through the compiled form (at least)", 6, cli_joblib),
+    "one_row": ("`mlib.predict` of one row, warm, over the bare `InferenceSession.run`", 3, one_row),
+    "million_rows": ("`mlib.predict` of 1,000,000 rows, array to array, over one bare run", 1.2, million_rows),
+    "retrain_warm": (
+        "`retrain` on 1,000,000 rows, over scikit-learn's read, split, fit and score; warm",
+        1.5,
+        retrain_warm,
+    ),
+    "retrain_process": ("the same as whole processes", 1.5, retrain_process),
+    "memory": ("peak memory of 10,000,000 rows in chunks, over 1,000,000", 1.1, memory),
+    "installed_size": ("installed size of requirements/serve.txt, MB", 170, installed_size),
+}
+
+
+def machine():
+    """Describe the machine and the versions that were measured."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    packages = mlib.Signature.read().packages
+    return {
+        "processor": cpu[1] if cpu else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "system": f"{platform.system()}, Python {platform.python_version()}",
+        "versions": {name: packages[name] for name in ("scikit-learn", "numpy", "pandas", "onnxruntime")},
+    }
+
+
+def rows_of(results):
+    """A row of the table a measure: what, target, ratio, medians of ours and of the bare, whether it is met."""
+    for name, (what, target, _) in MEASURES.items():
+        if name in results:
+            ours, bare = results[name]
+            ratio = statistics.median(ours) / statistics.median(bare)
+            yield what, target, ratio, ratio >= target if name == "cli_joblib" else ratio <= target
+
+
+def write_readme(results, about):
+    """Put the table and the machine into README.md, between its two marks."""
+    lines = ["| what | target | measured | |", "| --- | --- | --- | --- |"]
+    for what, target, ratio, is_met in rows_of(results):
+        lines.append(f"| {what} | {target:g} | {ratio:.2f} | {'met' if is_met else '**missed**'} |")
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    lines += [
+        "",
+        f"Measured on {about['processor']}, {about['cores']} cores, {about['memory_gb']} GB, {about['system']}, "
+        f"{versions}.",
+    ]
+    path = HERE / "README.md"
+    before, mark, rest = path.read_text(encoding="utf-8").partition("<!-- results -->\n")
+    after = rest.partition("<!-- end -->")
+    path.write_text(before + mark + "\n".join(lines) + "\n" + after[1] + after[2], encoding="utf-8")
+
+
+def draw(results):
+    """Draw each ratio as a share of its target."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = list(rows_of(results))[::-1]
+    figure, axis = plt.subplots(figsize=(9, 3.6), dpi=100, constrained_layout=True)
+    for place, (what, target, ratio, is_met) in enumerate(rows):
+        share = target / ratio if "at least" in what else ratio / target
+        axis.barh(place, share, color="#0072b2" if is_met else "#d55e00")
+        axis.text(share - 0.02, place, f"{ratio:.2f}", va="center", ha="right", color="white")
+    axis.axvline(1, color="black", linewidth=1, linestyle="--")
+    labels = [what.replace("`", "").replace(", over", ",\nover") for what, *_ in rows]
+    axis.set_yticks(range(len(rows)), labels, fontsize=7)
+    axis.set(title="Measured, as a share of the target (left of the line is met)", xlim=(0, None))
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(HERE / "ratios.png")
+
+
+def main():
+    """Measure all, or those that are named, and write the results."""
+    os.environ.pop("MLOPS_MODEL", None)
+    wanted = sys.argv[1:] or list(MEASURES)
+    path = HERE / "results.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["measured"] if path.exists() and sys.argv[1:] else {}
+    for name in wanted:
+        what, _, measure = MEASURES[name]
+        with tempfile.TemporaryDirectory() as folder:
+            known[name] = measure(Path(folder))
+        ours, bare = map(statistics.median, known[name])
+        print(f"{ours / bare:10.2f}  {what}", flush=True)
+    about = machine()
+    path.write_text(json.dumps({"machine": about, "measured": known}, indent=1) + "\n", encoding="utf-8")
+    write_readme(known, about)
+    draw(known)
+
+
+if __name__ == "__main__":
+    main()
