@@ -82,7 +82,7 @@ def feature_options(signature):
 
 @click.command(cls=PredictCommand)
 @model_option
-@click.option("--sha256", metavar="HEX", help="Load the model only if its file has this digest.")
+@click.option("--sha256", metavar="HEX", help="Load this very file, and only if it has this digest.")
 @click.option("--interval", is_flag=True, help="Add the prediction interval.")
 @console.json_option
 @click.pass_context

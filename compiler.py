@@ -108,20 +108,23 @@ def _append_trees(graph, x, estimator):
     """Append a forest, or boosted trees, to a graph: thresholds and leaves in float64, as scikit-learn has them."""
     if not hasattr(estimator, "_predictors"):  # scikit-learn's older trees see their input in float32, thresholds not
         x = _append(graph, "Cast", [_append(graph, "Cast", [x], to=TensorProto.FLOAT)], to=TensorProto.DOUBLE)
-    nodes, leaves, roots = [], [], []  # a node: feature, threshold, and place and leafness of its two branches
+    nodes, leaves, roots, n_nodes, n_leaves = [], [], [], 0, 0
     base, trees = _trees(estimator)
     for left, right, feature, threshold, value in trees:
         is_leaf = left < 0
-        roots.append(len(nodes))
+        place = np.where(is_leaf, n_leaves + np.cumsum(is_leaf), n_nodes + np.cumsum(~is_leaf)) - 1
         if is_leaf[0]:  # a tree of one leaf: a node whose branches both lead to it
-            nodes.append((0, 0.0, len(leaves), 1, len(leaves), 1))
-        place = np.where(is_leaf, len(leaves) + np.cumsum(is_leaf), len(nodes) + np.cumsum(~is_leaf)) - 1
-        for i in np.flatnonzero(~is_leaf):
-            branches = place[left[i]], is_leaf[left[i]], place[right[i]], is_leaf[right[i]]
-            nodes.append((feature[i], threshold[i], *branches))
-        leaves += value[is_leaf].tolist()
-    columns = list(zip(*nodes, strict=True))
-    features, thresholds, true_ids, true_leafs, false_ids, false_leafs = columns
+            rows = np.array([[0, 0.0, n_leaves, 1, n_leaves, 1]])
+        else:
+            left, right = left[~is_leaf], right[~is_leaf]
+            branches = place[left], is_leaf[left], place[right], is_leaf[right]
+            rows = np.column_stack([feature[~is_leaf], threshold[~is_leaf], *branches])
+        nodes.append(rows)
+        leaves.append(value[is_leaf])
+        roots.append(n_nodes)
+        n_nodes, n_leaves = n_nodes + len(rows), n_leaves + is_leaf.sum()
+    nodes, leaves = np.vstack(nodes), np.concatenate(leaves)
+    features, _, true_ids, true_leafs, false_ids, false_leafs = nodes.T.astype(np.int64).tolist()
     y = _append(
         graph,
         "TreeEnsemble",
@@ -132,14 +135,14 @@ def _append_trees(graph, x, estimator):
         post_transform=0,
         tree_roots=roots,
         nodes_modes=numpy_helper.from_array(np.zeros(len(nodes), np.uint8)),  # <=
-        nodes_featureids=list(map(int, features)),
-        nodes_splits=numpy_helper.from_array(np.array(thresholds, np.float64)),
-        nodes_truenodeids=list(map(int, true_ids)),
-        nodes_trueleafs=list(map(int, true_leafs)),
-        nodes_falsenodeids=list(map(int, false_ids)),
-        nodes_falseleafs=list(map(int, false_leafs)),
+        nodes_featureids=features,
+        nodes_splits=numpy_helper.from_array(nodes[:, 1].copy()),
+        nodes_truenodeids=true_ids,
+        nodes_trueleafs=true_leafs,
+        nodes_falsenodeids=false_ids,
+        nodes_falseleafs=false_leafs,
         leaf_targetids=[0] * len(leaves),
-        leaf_weights=numpy_helper.from_array(np.array(leaves, np.float64)),
+        leaf_weights=numpy_helper.from_array(leaves.astype(np.float64)),
     )
     return _append(graph, "Add", [y, _constant(graph, [float(base)])])
 

@@ -63,6 +63,8 @@ PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib", "skl2onnx", "o
 LINEAR = {"ridge", "linear", "lasso", "elastic-net"}
 TOLERANCE = 1e-9  # between original and compiled, as a share of the target's range: of linear models,
 TOLERANCE_OTHERS = 1e-6  # and of the others
+TIES = "which of several equally near neighbours count is an accident of scikit-learn's search"
+MANY = 10_000  # rows that are worth a second thread
 CHUNK = 131_072  # rows that are predicted at once: what lies between stays small, however many there are
 
 INCHES = {"in": "inches", "inch": "inches"}  # one word for one unit: it names the answer's key
@@ -414,9 +416,16 @@ def _check_options(tsize, estimator, seed, min_r2, model_name):
     if os.fspath(model_name).endswith(".onnx"):
         raise OptionError(f"{model_name} is the name of a compiled form. Name the model itself, such as model.joblib.")
     folder = os.path.dirname(os.path.abspath(model_name))
-    if os.path.isdir(model_name) or not os.path.isdir(folder):
-        what = "a folder" if os.path.isdir(model_name) else f"in a folder that does not exist ({folder})"
-        raise ModelError(f"Cannot write the model: {model_name} is {what}.")
+    if not os.path.isdir(folder):
+        raise ModelError(f"Cannot write the model: {model_name} is in a folder that does not exist ({folder}).")
+    if os.path.isdir(model_name):
+        raise ModelError(f"Cannot write the model: {model_name} is a folder.")
+    compiled = compiled_path(os.path.realpath(model_name))
+    if os.path.lexists(compiled) and not _is_compiled(compiled):
+        raise ModelError(
+            f"{compiled} is in the way: the compiled form would have that name, and it is none of this project, or "
+            "damaged. Remove it, or name another model."
+        )
 
 
 def _units(units, names, is_published):
@@ -596,6 +605,8 @@ def _compile(model, train, tolerance, others):
     difference = abs(answers - original) / np.ptp(train[:, -1])
     row = int(difference.argmax())  # a NaN is the largest
     result |= {"worst": float(difference[row]), "rows": len(rows)}
+    if difference[row] <= tolerance and "KNeighbors" in type(model.regressor_[-1]).__name__:
+        return None, {**result, "refused": TIES}  # no comparison shows that none will be met
     if difference[row] <= tolerance:
         return graph, result
     reason = f"at {', '.join(map(plain, rows[row]))} it answers {answers[row]:.6g} and scikit-learn {original[row]:.6g}"
@@ -628,7 +639,7 @@ def _session(content):
 
     one = session(1)  # more threads only cost, for a row or a few
     many = functools.cache(lambda: session(0))  # as many as there are cores, made when there is work for them
-    return lambda x: (one if len(x) < CHUNK else many())(None, {"x": x})[0]
+    return lambda x: (one if len(x) < MANY else many())(None, {"x": x})[0]
 
 
 # ------------------------------------------------------------------------------------------ the model's two files
@@ -652,8 +663,18 @@ SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # field 14 of a ModelProto: {key: "sha
 
 @functools.lru_cache(maxsize=64)
 def compiled_path(path):
-    """Name a model's compiled form: model.onnx beside model.joblib."""
-    return os.path.splitext(path)[0] + ".onnx"
+    """Name a model's compiled form: model.onnx beside model.joblib, model.v2.onnx beside model.v2."""
+    return path if path.endswith(".onnx") else path.removesuffix(".joblib") + ".onnx"
+
+
+def _is_compiled(path):
+    """Whether a file is a compiled form of this project, by its end."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)
+            return file.read()[:-64].endswith(SEAL)
+    except OSError:
+        return False
 
 
 def _save(path, model, signature, graph):
@@ -665,9 +686,10 @@ def _save(path, model, signature, graph):
     text = json.dumps(signature, allow_nan=False, default=repr, separators=(",", ":")).encode()
     content = buffer.getvalue() + text + MAGIC + LENGTH % len(text)
     content += hashlib.sha256(content).hexdigest().encode()
+    path = os.path.realpath(path)  # where it is a link, the compiled form lies beside the file that it names
     write_file(path, content)
     if graph is None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # the old model's compiled form is of no more use
             os.unlink(compiled_path(path))
         return
     metadata = {"signature": text.decode(), "compiled_from": hashlib.sha256(content).hexdigest()}
@@ -713,10 +735,15 @@ def model_path(model=None):
     return os.fspath(model or os.environ.get("MLOPS_MODEL") or MODEL)
 
 
+def _is_alone(path):
+    """Whether a name stands for a compiled form: its own name, or that of a model of which only it is there."""
+    compiled = compiled_path(path)
+    return path == compiled or (path.endswith(".joblib") and not os.path.lexists(path) and os.path.lexists(compiled))
+
+
 def _read_signature(path):
-    if not path.endswith(".onnx") and (os.path.lexists(path) or not os.path.lexists(compiled_path(path))):
-        return _read_joblib(path)[1]
-    return _read_onnx(compiled_path(path))[1]
+    path = os.path.realpath(path)
+    return _read_onnx(compiled_path(path))[1] if _is_alone(path) else _read_joblib(path)[1]
 
 
 def _read_file(path, is_whole):
@@ -728,7 +755,10 @@ def _read_file(path, is_whole):
     is_whole : function of bytes to bool
         Whether the last bytes of the file (`FOOTER` of them) are the end of such a file.
     """
-    retrain_it = f"Train it again: ./utilscli.py retrain --model-name {os.path.splitext(path)[0]}.joblib"
+    trained = path.removesuffix(".onnx") + ".joblib" if path.endswith(".onnx") else path
+    retrain_it = f"Train it again: ./utilscli.py retrain --model-name {trained}"
+    if trained != path and os.path.exists(trained):
+        retrain_it = f"Remove it, and {trained} is used; or train again: ./utilscli.py retrain --model-name {trained}"
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ModelError(f"{path} is no model: it is a folder, a pipe or a device.")
@@ -742,7 +772,9 @@ def _read_file(path, is_whole):
             file.seek(0)
             content = file.read()
     except FileNotFoundError as error:
-        raise ModelError(f"There is no model {path}. Train one: ./utilscli.py retrain --model-name {path}") from error
+        raise ModelError(
+            f"There is no model {path}. Train one: ./utilscli.py retrain --model-name {trained}"
+        ) from error
     except OSError as error:
         raise ModelError(f"Cannot read the model {path}: {error.strerror}.") from error
     if hashlib.sha256(content[:-64]).hexdigest().encode() != content[-64:]:
@@ -755,16 +787,25 @@ def _read_joblib(path):
     content = _read_file(path, lambda end: end.startswith(MAGIC))
     end = len(content) - FOOTER
     length = int(content[end + len(MAGIC) : -64])
-    return content, Signature(json.loads(content[end - length : end]))
+    return content, _parse_signature(path, content[end - length : end])
+
+
+def _parse_signature(path, text):
+    try:
+        return Signature(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, or not what training writes
+        raise ModelError(f"{path} has a signature that cannot be read ({type(error).__name__}: {error}).") from error
 
 
 def _read_onnx(path):
     """Return a model.onnx's bytes, its signature, and the sha256 of the model.joblib that it was compiled from."""
     content = _read_file(path, lambda end: end[:-64].endswith(SEAL))
-    metadata = _onnx_metadata(content)
-    if "signature" not in metadata or "compiled_from" not in metadata:
-        raise ModelError(f"{path} was not compiled by this project: it has no signature.")
-    return content, Signature(json.loads(metadata["signature"])), metadata["compiled_from"]
+    try:
+        metadata = _onnx_metadata(content)
+        signature, compiled_from = metadata["signature"], metadata["compiled_from"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:  # no protobuf, or none that training writes
+        raise ModelError(f"{path} was not compiled by this project: it has no signature.") from error
+    return content, _parse_signature(path, signature), compiled_from
 
 
 def _onnx_metadata(content):
@@ -780,6 +821,11 @@ def _onnx_metadata(content):
     -------
     dict of str to str
 
+    Raises
+    ------
+    ValueError, KeyError, TypeError, IndexError
+        It is no such message, or an entry is there twice.
+
     Source
     ------
     The protocol buffers' encoding guide, and onnx.proto: ModelProto's field 14 is metadata_props, a list of
@@ -789,7 +835,10 @@ def _onnx_metadata(content):
     for number, value in _fields(content):
         if number == 14:
             entry = dict(_fields(value))
-            metadata[str(entry[1], "utf-8")] = str(entry[2], "utf-8")
+            name = str(entry[1], "utf-8")
+            if name in metadata:
+                raise ValueError(f"two entries have the name {name}")
+            metadata[name] = str(entry[2], "utf-8")
     return metadata
 
 
@@ -811,8 +860,10 @@ def _fields(content):
     while position < len(view):
         tag = varint()
         value = varint()
-        if tag & 7 == 2:  # the varint was a length, and that many bytes follow
+        if tag & 7 == 2 and position + value <= len(view):  # the varint was a length, and that many bytes follow
             value, position = view[position : position + value], position + value
+        elif tag & 7:
+            raise ValueError("a field that is cut off, or of a kind that a model has not")
         yield tag >> 3, value
 
 
@@ -1207,7 +1258,7 @@ def load_model(model=None, sha256=None):
         The file; without it that named by MLOPS_MODEL, else model.joblib beside mlib.py. A compiled form may be named
         itself.
     sha256 : str, optional
-        The digest, 64 hex digits, that the file of that name has to have.
+        The digest, 64 hex digits, that the file of that name has to have; that very file is loaded then.
 
     Returns
     -------
@@ -1218,9 +1269,13 @@ def load_model(model=None, sha256=None):
     ModelError
         The file is missing, damaged, foreign, has another digest, was written by another scikit-learn version, or
         does not answer here as it did where it was trained.
+    OptionError
+        The digest is none.
     """
     path = model_path(model)
-    return _load(path, sha256 and sha256.lower(), _stamp(path), _stamp(compiled_path(path)))
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise OptionError(f"The sha256 is {_shown(sha256)!r}, expected 64 hex digits, as sha256sum prints them.")
+    return _load(path, sha256, _stamp(path), _stamp(compiled_path(path)))
 
 
 def _stamp(path):
@@ -1234,14 +1289,15 @@ def _stamp(path):
 
 @functools.lru_cache(maxsize=8)
 def _load(path, sha256, _path_stamp, _compiled_stamp):
+    path = os.path.realpath(path)
     compiled = compiled_path(path)
-    if path == compiled or (not os.path.lexists(path) and os.path.lexists(compiled)):
+    if _is_alone(path):
         content, signature, _ = _read_onnx(compiled)
         _check_digest(compiled, content, sha256)
         return _proved(compiled, _load_onnx(compiled, content, signature))
     content, signature = _read_joblib(path)
     digest = _check_digest(path, content, sha256)
-    if os.path.lexists(compiled):
+    if os.path.lexists(compiled) and sha256 is None:  # a digest speaks for the file of that name, and for no other
         compiled_content, _, compiled_from = _read_onnx(compiled)
         if compiled_from == digest:
             return _proved(compiled, _load_onnx(compiled, compiled_content, signature))
@@ -1250,7 +1306,7 @@ def _load(path, sha256, _path_stamp, _compiled_stamp):
 
 def _check_digest(path, content, sha256):
     digest = hashlib.sha256(content).hexdigest()
-    if sha256 and digest != sha256:
+    if sha256 is not None and digest != sha256.lower():
         raise ModelError(f"{path} has the sha256 {digest}, and {sha256} was asked for. It was not loaded.")
     return digest
 
@@ -1272,7 +1328,8 @@ def _load_joblib(path, content, signature):
         import sklearn
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"{path} needs scikit-learn, and it is not installed: pip install -r requirements.txt"
+            f"{path} has no compiled form beside it that is of it, so it needs scikit-learn, which is not installed: "
+            "pip install -r requirements.txt"
         ) from error
     trained_with = signature.packages["scikit-learn"]
     if trained_with != sklearn.__version__:

@@ -11,9 +11,14 @@ import pytest
 import mlib
 
 ROOT = Path(__file__).parent.parent
+SETTINGS = {"MLOPS_MODEL", "NO_COLOR", "HOST", "PORT", "FLASK_DEBUG", "OPENBLAS_NUM_THREADS"}
 # A process of its own meets no setting of the person who runs the tests; PATH finds the shebangs' python.
 ENVIRONMENT = {
-    **{k: v for k, v in os.environ.items() if k not in ("MLOPS_MODEL", "NO_COLOR", "HOST", "PORT", "FLASK_DEBUG")},
+    **{
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("MLOPS_MODEL", "NO_COLOR", "HOST", "PORT", "FLASK_DEBUG", "OPENBLAS_NUM_THREADS")
+    },
     "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
     "PYTHONWARNINGS": "error",
 }

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -96,6 +97,15 @@ def test_a_misspelt_option_is_a_usage_error_with_the_nearest():
     done = cli("--wieght", 180)
     assert done.exit_code == 2
     assert "Did you mean '--weight'?" in done.stderr
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("2", "2")])
+def test_numpy_starts_no_threads_for_a_row_unless_the_user_wants_them(given, expected):
+    env = {**ENVIRONMENT, "OPENBLAS_NUM_THREADS": given} if given else ENVIRONMENT
+    code = "import atexit, os, runpy, sys; sys.argv = ['cli.py', '--weight', '180']\n"
+    code += "atexit.register(lambda: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules))\n"
+    code += "runpy.run_path('cli.py', run_name='__main__')"
+    assert run(sys.executable, "-c", code, env=env).stdout == f"6 foot, 0 inches\n{expected} True\n"
 
 
 def test_without_a_weight_and_without_a_terminal_it_does_not_hang():

@@ -640,13 +640,119 @@ def test_golden_rows_are_proved_of_the_joblib_form_too(tmp_path, model):
 
 def test_a_digest_that_was_asked_for_is_held(pair):
     digest = hashlib.sha256(pair.read_bytes()).hexdigest()
-    assert mlib.load_model(pair, sha256=digest.upper()).form == "onnx"
+    assert mlib.load_model(pair, sha256=digest.upper()).form == "joblib"  # the digest is that file's, not the other's
     with pytest.raises(mlib.ModelError, match=f"has the sha256 {digest}, and {'0' * 64} was asked for"):
         mlib.load_model(pair, sha256="0" * 64)
     compiled = pair.with_suffix(".onnx")
     assert mlib.load_model(compiled, sha256=hashlib.sha256(compiled.read_bytes()).hexdigest())
     with pytest.raises(mlib.ModelError, match="was asked for"):
         mlib.load_model(compiled, sha256=digest)
+
+
+@pytest.mark.parametrize("sha256", ["", "zz", "0" * 63])
+def test_what_is_no_digest_is_refused(pair, sha256):
+    with pytest.raises(mlib.OptionError, match="expected 64 hex digits"):
+        mlib.load_model(pair, sha256=sha256)
+
+
+def test_a_forged_compiled_form_does_not_answer_for_a_file_with_a_known_digest(pair, tmp_path):
+    """It states the origin of another model, and is that model's neighbour."""
+    digest = hashlib.sha256(pair.read_bytes()).hexdigest()
+    mlib.retrain(model_name=tmp_path / "other.joblib", seed=9)
+    forged = onnx.load(tmp_path / "other.onnx")
+    del forged.metadata_props[-2:]
+    forged.metadata_props.add(key="compiled_from", value=digest)
+    pair.with_suffix(".onnx").write_bytes(sealed(forged.SerializeToString()))
+    answer = joblib.load(pair).predict([[200.0]])[0]
+    assert mlib.load_model(pair, sha256=digest).predict([[200.0]])[0] == answer
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"\x72\x00",
+        b"\x72\x01\xff",
+        b"\x70\x05",
+        b"\x72\x05\x0a\x01\xff\x12\x00",
+        b"\x79",
+        b"\x72\x7f",
+        b"\x72\x0d\x0a\x09signature\x12\x00" * 2,
+        b"\x72\x0e\x0a\x09signature\x12\x01{\x72\x11\x0a\x0dcompiled_from\x12\x00",
+        b"\x72\x0f\x0a\x09signature\x12\x02[]\x72\x11\x0a\x0dcompiled_from\x12\x00",
+        b'\x72\x1a\x0a\x09signature\x12\x0d{"format": 1}\x72\x11\x0a\x0dcompiled_from\x12\x00',
+    ],
+)
+def test_a_sealed_file_with_nonsense_in_it_is_one_line(tmp_path, metadata):
+    path = tmp_path / "nonsense.onnx"
+    path.write_bytes(sealed(metadata))
+    with pytest.raises(mlib.ModelError, match=r"has no signature|a signature that cannot be read"):
+        mlib.load_model(path)
+
+
+def test_each_model_has_a_compiled_form_of_its_own(tmp_path):
+    for name, compiled in [("m.joblib", "m.onnx"), ("m.v1", "m.v1.onnx"), ("m.v2", "m.v2.onnx"), ("m", "m.onnx")]:
+        assert mlib.compiled_path(name) == compiled
+    mlib.retrain(model_name=tmp_path / "model.v1")
+    mlib.retrain(model_name=tmp_path / "model.v2", estimator="svm")
+    assert mlib.load_model(tmp_path / "model.v1").form == mlib.load_model(tmp_path / "model.v2").form == "onnx"
+    assert mlib.predict(290, tmp_path / "model.v1") != mlib.predict(290, tmp_path / "model.v2")
+
+
+def test_a_misspelt_model_is_not_answered_by_another(pair):
+    for name in ("model.jobilb", "model", "mode.joblib"):
+        with pytest.raises(mlib.ModelError, match="There is no model"):
+            mlib.load_model(pair.with_name(name).with_name(name + "x"))
+    with pytest.raises(mlib.ModelError, match="There is no model"):
+        mlib.load_model(pair.with_name("model.jobilb"))
+
+
+def test_a_missing_compiled_form_is_not_advised_to_be_trained(tmp_path):
+    with pytest.raises(mlib.ModelError, match=r"retrain --model-name \S*none\.joblib$"):
+        mlib.load_model(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("estimator", ["ridge", "k-neighbors"])
+@pytest.mark.parametrize("kind", ["text", "folder"])
+def test_what_is_no_compiled_form_of_ours_is_not_overwritten_or_removed(pair, estimator, kind):
+    compiled, old = pair.with_suffix(".onnx"), pair.read_bytes()
+    compiled.unlink()
+    if kind == "text":
+        compiled.write_text("precious")
+    else:
+        compiled.mkdir()
+    with pytest.raises(mlib.ModelError, match="is in the way"):
+        mlib.retrain(model_name=pair, estimator=estimator)
+    assert pair.read_bytes() == old
+    assert compiled.is_dir() or compiled.read_text() == "precious"
+
+
+def test_a_link_is_followed_to_both_files(pair):
+    link = pair.with_name("current.joblib")
+    link.symlink_to(pair)
+    assert mlib.load_model(link).form == "onnx"
+    mlib.retrain(model_name=link, seed=8)
+    assert link.is_symlink()
+    assert not link.with_suffix(".onnx").exists()
+    assert mlib.load_model(pair).form == "onnx"
+    assert mlib.Signature.read(pair).training["seed"] == 8
+
+
+def test_rows_to_compare_on_reach_the_edges_beyond_and_in_between():
+    rows = mlib._parity_rows([1.0, 10.0], [2.0, 20.0], [4.0, 50.0]).tolist()  # pylint: disable=protected-access
+    for row in ([1, 10], [4, 50], [1, 20], [2, 10], [4, 20], [2, 50], [-2, -30], [7, 90]):
+        assert row in rows
+    between = [row for row in rows if 1 < row[0] < 4 and 10 < row[1] < 50 and row != [2, 20]]
+    assert len({tuple(row) for row in between}) >= 1000
+
+
+def test_neighbours_are_never_compiled_since_ties_cannot_be_ruled_out(tmp_path):
+    """On these rows, none of them a tie, both agree."""
+    generator = np.random.default_rng(3)
+    pd.DataFrame({"x": generator.normal(size=300), "y": generator.normal(size=300)}).to_csv(tmp_path / "c.csv")
+    signature = trained(tmp_path, tmp_path / "c.csv", estimator="k-neighbors")
+    assert signature.compiled["worst"] < 1e-6
+    assert "equally near neighbours" in signature.compiled["refused"]
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_a_model_that_cannot_be_compiled_faithfully_has_no_compiled_form(pair):
@@ -799,6 +905,24 @@ mlib.retrain(model_name={str(path)!r}, seed=5)
     assert run(sys.executable, "-c", code).returncode == -signal.SIGKILL
     assert path.read_bytes() == model.read_bytes()
     assert mlib.predict(200, path) == mlib.predict(200, model)
+
+
+def test_training_killed_between_its_two_files_leaves_a_model_that_answers(pair):
+    """The new model.joblib beside the old compiled form, which is not of it, and so is not used."""
+    code = f"""
+import os, mlib
+replace, done = os.replace, []
+def once(*paths):
+    if done:
+        os.kill(os.getpid(), 9)
+    done.append(replace(*paths))
+os.replace = once
+mlib.retrain(model_name={str(pair)!r}, seed=5)
+"""
+    assert run(sys.executable, "-c", code).returncode == -signal.SIGKILL
+    assert mlib.Signature.read(pair).training["seed"] == 5
+    assert mlib.load_model(pair).form == "joblib"
+    assert mlib.Signature.read(pair.with_suffix(".onnx")).training["seed"] == 3
 
 
 # ------------------------------------------------------------------------------------------- check, predict
@@ -1085,14 +1209,14 @@ TRAINERS = {"pandas", "sklearn", "scipy", "joblib", "onnx", "skl2onnx"}
         ("utilscli.py info", {"numpy", "onnxruntime", *TRAINERS}),
         ("utilscli.py info --model model.onnx", {"numpy", "onnxruntime", *TRAINERS}),
         ("cli.py --weight 180", TRAINERS),
-        ("-c 'import app; app.app.test_client().post(chr(47) + chr(112), json=1)'", TRAINERS),
+        ("-c 'import app; assert app.app.test_client().post(PATH, json=ROW).status_code == 200'", TRAINERS),
     ],
 )
 def test_help_cards_and_predictions_do_without_heavy_packages(command, absent):
     code = "import runpy, shlex, sys; args = shlex.split(sys.argv[1])\n"
     code += f"def ended():\n    print(sorted({absent!r} & set(sys.modules)))\n"
     code += "import atexit; atexit.register(ended)\n"
-    code += "if args[0] == '-c': exec(args[1])\n"
+    code += "if args[0] == '-c': exec(args[1], {'PATH': '/predict', 'ROW': {'Weight': 180}})\n"
     code += "else: sys.argv = args; runpy.run_path(args[0], run_name='__main__')\n"
     done = run(sys.executable, "-c", code, command)
     assert done.returncode == 0, done.stderr

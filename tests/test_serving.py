@@ -56,7 +56,7 @@ def test_a_model_without_compiled_form_says_what_is_missing(served):
     (served / "model.onnx").unlink()
     done = run(PYTHON, "cli.py", "--weight", 180, cwd=served)
     assert done.returncode == 1
-    assert "needs scikit-learn, and it is not installed" in done.stderr
+    assert "so it needs scikit-learn, which is not installed" in done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
