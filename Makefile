@@ -42,7 +42,7 @@ notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
 	  --extra-keys "cell.metadata.execution metadata.language_info.version" notebooks/*.ipynb
 
 bench: $(VENV)/installed-dev  ## Measure the speed, side by side with the bare work
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python -m benchmarks.bench
 
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

@@ -586,8 +586,8 @@ def _compile(model, train, tolerance, others):
     graph : onnx.ModelProto or None
         None where it cannot be compiled, or does not agree.
     compiled : dict
-        ``tolerance``; ``worst``, the largest difference as a share of the target's range, and ``rows``, on how many;
-        ``refused``, why there is no compiled form, or None.
+        ``tolerance``; ``worst``, the largest difference as a share of the target's range (None where it is no number
+        or nothing was compared), and ``rows``, on how many; ``refused``, why there is no compiled form, or None.
     """
     import numpy as np
 
@@ -597,20 +597,22 @@ def _compile(model, train, tolerance, others):
     try:
         graph = write_graph(model, train.shape[1] - 1)
         run = _session(graph.SerializeToString())
-    except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise whatever they like
+    except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise anything; it is told
         reason = str(error).strip().partition("\n")[0]
         return None, {**result, "refused": f"it cannot be compiled ({type(error).__name__}: {reason})"}
     rows = np.vstack([train[:, :-1], others])
     original, answers = model.predict(rows), _in_chunks(run, rows)
     difference = abs(answers - original) / np.ptp(train[:, -1])
-    row = int(difference.argmax())  # a NaN is the largest
-    result |= {"worst": float(difference[row]), "rows": len(rows)}
-    if difference[row] <= tolerance and "KNeighbors" in type(model.regressor_[-1]).__name__:
+    row = int(difference.argmax())  # a NaN is the largest, and within no tolerance
+    worst = float(difference[row])
+    result |= {"worst": worst if math.isfinite(worst) else None, "rows": len(rows)}
+    if not worst <= tolerance:
+        at = ", ".join(map(plain, rows[row]))
+        reason = f"at {at} it answers {answers[row]:.6g} and scikit-learn {original[row]:.6g}"
+        return None, {**result, "refused": reason}
+    if "KNeighbors" in type(model.regressor_[-1]).__name__:
         return None, {**result, "refused": TIES}  # no comparison shows that none will be met
-    if difference[row] <= tolerance:
-        return graph, result
-    reason = f"at {', '.join(map(plain, rows[row]))} it answers {answers[row]:.6g} and scikit-learn {original[row]:.6g}"
-    return None, {**result, "worst": float(difference[row]), "refused": reason}
+    return graph, result
 
 
 def _parity_rows(low, middle, high):

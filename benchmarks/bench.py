@@ -25,11 +25,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import mlib
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-sys.path.insert(0, str(ROOT))
-
-import mlib  # noqa: E402  # pylint: disable=wrong-import-position
 
 RUNS = 25
 MILLION = 1_000_000

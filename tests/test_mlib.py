@@ -18,8 +18,11 @@ import onnx
 import pandas as pd
 import pytest
 from conftest import ENVIRONMENT, ROOT, run
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import mlib
 
@@ -272,6 +275,9 @@ def test_every_named_estimator_trains_and_answers(tmp_path, estimator):
     path = tmp_path / "model.joblib"
     mlib.retrain(model_name=path, estimator=estimator)
     assert 70 < mlib.predict(200, path)["height_inches"] < 77
+    is_compiled = mlib.Signature.read(path).compiled["refused"] is None
+    assert is_compiled == (estimator not in ("k-neighbors", "dummy"))
+    assert mlib.load_model(path).form == ("onnx" if is_compiled else "joblib")
 
 
 @pytest.mark.parametrize(
@@ -738,7 +744,8 @@ def test_a_link_is_followed_to_both_files(pair):
 
 
 def test_rows_to_compare_on_reach_the_edges_beyond_and_in_between():
-    rows = mlib._parity_rows([1.0, 10.0], [2.0, 20.0], [4.0, 50.0]).tolist()  # pylint: disable=protected-access
+    # pylint: disable-next=protected-access  # how far the comparison reaches cannot be seen from outside
+    rows = mlib._parity_rows([1.0, 10.0], [2.0, 20.0], [4.0, 50.0]).tolist()
     for row in ([1, 10], [4, 50], [1, 20], [2, 10], [4, 20], [2, 50], [-2, -30], [7, 90]):
         assert row in rows
     between = [row for row in rows if 1 < row[0] < 4 and 10 < row[1] < 50 and row != [2, 20]]
@@ -764,6 +771,22 @@ def test_a_model_that_cannot_be_compiled_faithfully_has_no_compiled_form(pair):
     assert "and scikit-learn" in compiled["refused"]
     assert mlib.load_model(pair).form == "joblib"
     assert mlib.predict(200, pair)["height_inches"] > 70
+
+
+def test_a_compiled_form_that_answers_no_number_is_refused():
+    """A fitted ridge is given a slope that is none; what is written of it still has to be JSON."""
+    x = np.arange(20.0).reshape(-1, 1)
+    model = TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge()), transformer=StandardScaler())
+    model.fit(x, x[:, 0])
+    model.regressor_[-1].coef_[:] = np.inf
+    others = np.array([[0.5], [model.regressor_[0].mean_[0]]])  # at the mean it is inf times 0
+    model.predict = lambda rows: rows[:, 0]  # the original answers numbers
+    # pylint: disable-next=protected-access  # no table brings an estimator to this
+    graph, compiled = mlib._compile(model, np.column_stack([x, x]), 1e-9, others)
+    assert graph is None
+    assert compiled["worst"] is None
+    assert "it answers nan" in compiled["refused"]
+    json.dumps(compiled, allow_nan=False)
 
 
 def test_an_estimator_without_a_converter_has_no_compiled_form(tmp_path, line_table):
