@@ -8,6 +8,7 @@
 Whatever is refused is answered with problem details (RFC 9457, application/problem+json).
 """
 
+import functools
 import json
 import logging
 import os
@@ -21,6 +22,8 @@ from toolkit import console
 
 MAX_BODY = 1_000_000  # bytes: some 50,000 rows of one feature, parsed and answered well within a second
 
+MOST_OPTIONS = 50  # of a list that one can look through; of more one types a part
+
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -30,8 +33,9 @@ PAGE = """<!doctype html>
 <style>
   :root { color-scheme: light dark }
   body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem }
-  input, button { font: inherit; padding: .3rem .6rem }
-  input { width: 8rem }
+  input, select, button { font: inherit; padding: .3rem .6rem }
+  input:not([type=checkbox]) { width: 10rem }
+  th { text-align: left; padding-right: 1rem }
   h1 { font-size: 1.4rem }
   output { display: block; font-size: 1.6rem }
   small { opacity: .8 }
@@ -39,16 +43,36 @@ PAGE = """<!doctype html>
 </style>
 <h1>Predict the {{ signature.title }}</h1>
 <form>
-{% for feature in signature.features %}
-  <p><label for="f{{ loop.index }}">{{ feature.name }}{% if feature.unit %}, {{ feature.unit }}{% endif %}</label><br>
-  <input id="f{{ loop.index }}" name="{{ feature.name }}" inputmode="decimal" required autocomplete="off"
-    value="{{ given.get(feature.name, '') }}" aria-describedby="r{{ loop.index }}">
-  <small id="r{{ loop.index }}">{{ feature.range }} in training</small></p>
+{% for field in fields %}
+  <p>{% if field.widget == "checkbox" %}
+  <input type="hidden" name="{{ field.name }}" value="false">
+  <input type="checkbox" id="f{{ loop.index }}" name="{{ field.name }}" value="true"
+    {%- if field.given == "true" %} checked{% endif %}>
+  <label for="f{{ loop.index }}">{{ field.name }}</label>
+  {% else %}
+  <label for="f{{ loop.index }}">{{ field.label }}</label><br>
+  {% if field.widget == "select" %}
+  <select id="f{{ loop.index }}" name="{{ field.name }}">
+    {% if field.optional %}<option value="">not known</option>{% endif %}
+    {% for option in field.options %}<option{% if option == field.given %} selected{% endif %}>{{ option }}</option>
+    {% endfor %}
+  </select>
+  {% else %}
+  <input id="f{{ loop.index }}" name="{{ field.name }}" type="{{ field.type }}" autocomplete="off"
+    value="{{ field.given }}" aria-describedby="r{{ loop.index }}"
+    {%- if field.type == "text" and not field.options %} inputmode="decimal"{% endif %}
+    {%- if field.options %} list="l{{ loop.index }}"{% endif %}{% if not field.optional %} required{% endif %}>
+  {% if field.options %}<datalist id="l{{ loop.index }}">
+    {% for option in field.options %}<option value="{{ option }}">{% endfor %}</datalist>{% endif %}
+  <small id="r{{ loop.index }}">{{ field.hint }}</small>
+  {% endif %}{% endif %}</p>
 {% endfor %}
   <p><button>Predict</button></p>
 </form>
 {% if problem %}<p role="alert">{{ problem }}</p>{% endif %}
 {% if answer %}<p><output>{{ answer }}</output>{% if between %}{{ between }}{% endif %}</p>{% endif %}
+{% if probabilities %}<table>{% for name, probability in probabilities.items() %}
+  <tr><th scope="row">{{ name }}</th><td>{{ "%.3f" % probability }}</td></tr>{% endfor %}</table>{% endif %}
 {% for warning in warnings %}<p role="alert">{{ warning }}; the answer is an extrapolation.</p>{% endfor %}
 </html>
 """
@@ -169,25 +193,60 @@ def problem(status, title, detail, errors=()):
 def page(model, args):
     """Render the page for people; with a feature in the query, its answer too."""
     signature = model.signature
-    given = {feature.name: args[feature.name] for feature in signature.features if feature.name in args}
+    given = {feature.name: args.getlist(feature.name)[-1] for feature in signature.features if feature.name in args}
+    show = functools.partial(
+        render_template_string, PAGE, signature=signature, fields=[field(f, given) for f in signature.features]
+    )
     if not given:
-        return render_template_string(PAGE, signature=signature, given=given)
+        return show()
+    has_interval = bool(signature.interval) and signature.interval["half_width"] is not None
     try:
-        prediction = mlib.predict(
-            {name: number(text) for name, text in given.items()},
-            model,
-            interval=signature.interval["half_width"] is not None,
-        )
+        prediction = mlib.predict(signature.parse_row(given), model, interval=has_interval)
     except mlib.InputError as error:
-        return render_template_string(PAGE, signature=signature, given=given, problem=str(error)), 422
-    return render_template_string(
-        PAGE,
-        signature=signature,
-        given=given,
-        answer=signature.words(prediction[signature.answer]),
+        return show(problem=str(error)), 422
+    return show(
+        answer=signature.words(prediction),
         between=between(prediction, signature),
+        probabilities=prediction.get("probabilities"),
         warnings=map(mlib.problem_text, prediction.get("warnings", [])),
     )
+
+
+def field(feature, given):
+    """Make what the form shows of a feature.
+
+    Parameters
+    ----------
+    feature : mlib.Signature's Column
+    given : dict of str to str
+        What the form was sent with.
+
+    Returns
+    -------
+    dict
+        ``widget`` ("input", "select" or "checkbox"), ``type`` of an input, ``name``, ``label``, ``hint``, ``options``
+        (of a select, or what is offered to an input), ``optional``, and what was ``given``.
+    """
+    widget, kind, options, hint = "input", "text", [], ""
+    if feature.kind == "category":
+        options = feature.texts
+        widget, hint = ("select", "") if len(options) <= MOST_OPTIONS else ("input", f"one of {len(options):,}")
+    elif feature.kind == "boolean":
+        widget, options = ("select", ["true", "false"]) if feature.missing else ("checkbox", [])
+    else:
+        hint = f"{feature.range} in training"
+        if feature.kind == "date":
+            kind = "datetime-local" if "hour" in feature.parts else "date"
+    return {
+        "widget": widget,
+        "type": kind,
+        "name": feature.name,
+        "label": feature.name + (f", {feature.unit}" if feature.unit else ""),
+        "hint": hint + (", or empty" if feature.missing else ""),
+        "options": options,
+        "optional": feature.missing,
+        "given": given.get(feature.name, ""),
+    }
 
 
 def between(prediction, signature):
@@ -197,14 +256,6 @@ def between(prediction, signature):
     interval = prediction["interval"]
     low, high = signature.words(interval["low"]), signature.words(interval["high"])
     return f"{interval['coverage']:.0%} interval: {low} to {high}"
-
-
-def number(text):
-    """What a form's field holds: a number, or the text as it is, which the signature then refuses."""
-    try:
-        return float(text)
-    except ValueError:
-        return text or None
 
 
 def main():

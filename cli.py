@@ -5,6 +5,7 @@ The options are those of the model's features: its signature names them, with ra
 """
 
 import os
+import shlex
 import sys
 
 import click
@@ -55,6 +56,23 @@ def named_model(args):
         return None  # --model without a path: the real parser says so
 
 
+class FeatureType(click.ParamType):
+    """What an option of a feature takes; what it refuses, the signature has refused."""
+
+    def __init__(self, feature):
+        self.feature = feature
+        self.name = {"number": "float", "category": "text"}.get(feature.kind, feature.kind)
+
+    def convert(self, value, param, ctx):
+        parsed = self.feature.parse(value)
+        if self.feature.kind != "number" or (parsed is None and self.feature.missing):
+            return parsed
+        try:
+            return float(value)
+        except ValueError:
+            return self.fail(f"{value!r} is not a valid float.", param, ctx)
+
+
 def feature_options(signature):
     """Make a click option for each feature, in their order.
 
@@ -67,7 +85,7 @@ def feature_options(signature):
     list of click.Option
         ``--weight`` for Weight; a name that another option has gets a number: ``--model-2``.
     """
-    options, taken = [], {"model", "sha256", "json", "interval", "help"}
+    options, taken = [], {"model", "sha256", "from", "json", "interval", "help"}
     for i, feature in enumerate(signature.features):
         name = base = mlib.key(feature.name).replace("_", "-")
         number = 1
@@ -75,35 +93,52 @@ def feature_options(signature):
             number += 1
             name = f"{base}-{number}"
         taken.add(name)
-        text = f"{feature.name}: {feature.range} in training. May be repeated."
-        options.append(click.Option([f"--{name}", f"feature_{i}"], type=float, multiple=True, help=text))
+        values = {"number": "", "date": ""}.get(feature.kind, "one of " * (feature.kind == "category"))
+        text = f"{feature.name}: {values}{feature.range}" + " in training" * (feature.kind in ("number", "date"))
+        text += ". May be left out, or repeated." if feature.missing else ". May be repeated."
+        options.append(click.Option([f"--{name}", f"feature_{i}"], type=FeatureType(feature), multiple=True, help=text))
     return options
 
 
 @click.command(cls=PredictCommand)
 @model_option
 @click.option("--sha256", metavar="HEX", help="Load this very file, and only if it has this digest.")
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    help="Predict the rows of a file: CSV, JSON or JSON lines; - is the standard input. Other columns are ignored.",
+)
 @click.option("--interval", is_flag=True, help="Add the prediction interval.")
 @console.json_option
 @click.pass_context
-def predictcli(ctx, model, sha256, interval, as_json, **given):
+def predictcli(ctx, model, sha256, source, interval, as_json, **given):
     """Give the features of the model that --model names. Without any it asks on a terminal."""
-    columns = [given[f"feature_{i}"] for i in range(len(given))] if any(given.values()) else ask(ctx)
-    rows = make_rows(ctx, columns)
+    columns = [given[f"feature_{i}"] for i in range(len(given))]
+    if source and any(columns):
+        raise click.UsageError("Rows come from --from, or from the options of the features; give one of both.", ctx)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for a row or two
     with console.errors():
+        rows = read(ctx, source) if source else make_rows(ctx, columns if any(columns) else ask(ctx))
         loaded = mlib.load_model(model, sha256)
         try:
-            predictions = (
-                mlib.predict(rows, loaded, interval) if len(rows) > 1 else [mlib.predict(*rows, loaded, interval)]
-            )
+            is_one = len(rows) == 1 and not source
+            predictions = [mlib.predict(*rows, loaded, interval)] if is_one else mlib.predict(rows, loaded, interval)
         except mlib.InputError as error:
             raise click.UsageError(f"Invalid value: {error}", ctx) from error
     if as_json:
-        console.answer_json({"predictions": predictions} if len(rows) > 1 else {"prediction": predictions[0]})
+        console.answer_json({"prediction": predictions[0]} if is_one else {"predictions": predictions})
         return
     for prediction in predictions:
         print_prediction(prediction, loaded.signature)
+
+
+def read(ctx, source):
+    """Read rows from a file; say which of its columns are ignored."""
+    rows, notices = mlib.read_rows(source, ctx.obj)
+    for text in notices:
+        console.notice(text, fg="yellow")
+    return rows
 
 
 def ask(ctx):
@@ -112,33 +147,47 @@ def ask(ctx):
         missing = ", ".join(option.opts[0] for option in feature_options(ctx.obj))
         raise click.UsageError(f"Nothing to predict from. Give {missing}, such as {example(ctx.obj)}.", ctx)
     return [
-        (click.prompt(f"{feature.name} ({feature.range} in training)", type=float, err=True),)
+        (
+            click.prompt(
+                f"{feature.name} ({feature.range}{' in training' * (feature.kind in ('number', 'date'))})",
+                type=FeatureType(feature),
+                default="" if feature.missing else None,
+                show_default=False,
+                err=True,
+            ),
+        )
         for feature in ctx.obj.features
     ]
 
 
 def make_rows(ctx, columns):
-    """Make rows of columns; each option has to stand as often as the others."""
-    names = [option.opts[0] for option in feature_options(ctx.obj)]
+    """Make rows of columns; each option has to stand as often as the others, or not at all where it may be missing."""
+    options, features = feature_options(ctx.obj), ctx.obj.features
+    length = max(map(len, columns))
+    columns = [
+        column or (None,) * length if feature.missing else column
+        for feature, column in zip(features, columns, strict=True)
+    ]
     if len({len(column) for column in columns}) > 1:
-        counts = ", ".join(f"{name} {len(column)} times" for name, column in zip(names, columns, strict=True))
+        counts = ", ".join(
+            f"{option.opts[0]} {len(column)} times" for option, column in zip(options, columns, strict=True)
+        )
         raise click.UsageError(f"A row needs each feature once, and there are {counts}. Give each as often.", ctx)
-    features = [feature.name for feature in ctx.obj.features]
-    return [dict(zip(features, row, strict=True)) for row in zip(*columns, strict=True)]
+    names = [feature.name for feature in features]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def example(signature):
     """A command line that works: the options with the medians of training."""
     options = zip(feature_options(signature), signature.example().values(), strict=True)
-    return " ".join(f"{option.opts[0]} {value}" for option, value in options)
+    return " ".join(f"{option.opts[0]} {shlex.quote(str(value))}" for option, value in options)
 
 
 def print_prediction(prediction, signature):
     """Print one answer for people; its warnings go to stderr."""
-    value = prediction[signature.answer]
-    text, style = signature.words(value), {}
+    text, style = signature.words(prediction), {}
     if signature.human:
-        style = {"bg": "green" if value > TALL else "red", "fg": "white"}
+        style = {"bg": "green" if prediction[signature.answer] > TALL else "red", "fg": "white"}
     if "interval" in prediction:
         interval = prediction["interval"]
         low, high = signature.words(interval["low"]), signature.words(interval["high"])

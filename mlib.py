@@ -10,11 +10,11 @@ read -> check -> split -> scale -> fit -> evaluate -> compile -> save | load -> 
 A model is two files. model.joblib is the trained scikit-learn object; model.onnx is its compiled form, the same
 function as data, which answers without scikit-learn. It is written only when the two agree.
 
-The packages that do the work (numpy, pandas, scikit-learn, ONNX Runtime, ...) are imported by the functions that use
-them, never at the top: `--help` must not wait for any, nor a prediction for those that train.
+What each step is made of stands in core/, one file a question. The packages that do the work (numpy, pandas,
+scikit-learn, ONNX Runtime, ...) are imported by the functions that use them, never at the top: `--help` must not wait
+for any, nor a prediction for those that train.
 """
 
-import contextlib
 import functools
 import hashlib
 import io
@@ -24,43 +24,72 @@ import math
 import numbers
 import os
 import re
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from core import artifact, estimators
+from core.artifact import HERE, MODEL, compiled_path, model_path
+from core.errors import (
+    MOST_PROBLEMS,
+    DataError,
+    Error,
+    GateError,
+    InputError,
+    ModelError,
+    OptionError,
+    did_you_mean,
+    plain,
+    problem_text,
+    shown,
+)
+from core.estimators import ESTIMATORS, METRICS
+from core.signature import Column, Signature, height_human, key, spread
 
 __version__ = "1.0.0"
+__all__ = [
+    "DATA",
+    "ESTIMATORS",
+    "METRICS",
+    "MODEL",
+    "DataError",
+    "Error",
+    "GateError",
+    "InputError",
+    "Model",
+    "ModelError",
+    "OptionError",
+    "Signature",
+    "compare",
+    "compiled_path",
+    "conformal_half_width",
+    "data",
+    "format_input",
+    "height_human",
+    "human_readable_payload",
+    "key",
+    "load_model",
+    "model_path",
+    "plain",
+    "predict",
+    "problem_text",
+    "read_rows",
+    "retrain",
+    "scale_input",
+    "scale_target",
+]
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "htwtmlb.csv")
-MODEL = os.path.join(HERE, "model.joblib")
 
 # A table with the columns of the published one is taken to be in its units, and about its players.
 PUBLISHED_COLUMNS = {"Name", "Team", "Position", "Height", "Weight", "Age"}
 PUBLISHED_UNITS = {"Height": "inches", "Weight": "pounds", "Age": "years"}
-
-ESTIMATORS = {
-    "ridge": "sklearn.linear_model.Ridge",
-    "linear": "sklearn.linear_model.LinearRegression",
-    "lasso": "sklearn.linear_model.Lasso",
-    "elastic-net": "sklearn.linear_model.ElasticNet",
-    "random-forest": "sklearn.ensemble.RandomForestRegressor",
-    "gradient-boosting": "sklearn.ensemble.GradientBoostingRegressor",
-    "hist-gradient-boosting": "sklearn.ensemble.HistGradientBoostingRegressor",
-    "k-neighbors": "sklearn.neighbors.KNeighborsRegressor",
-    "svm": "sklearn.svm.SVR",
-    "mlp": "sklearn.neural_network.MLPRegressor",
-    "dummy": "sklearn.dummy.DummyRegressor",
-}
+PUBLISHED_TARGET, PUBLISHED_FEATURES = "Height", ["Weight"]
 
 COVERAGE = 0.9  # of the prediction interval
-BINS = 10  # of a column's histogram in the signature
-LARGEST = 1e100  # of numbers that are trained on: squares and sums of them are still numbers
-FARTHEST = 1e9  # standard deviations from training's mean: beyond, estimators overflow, and no answer means anything
-SHOWN_PROBLEMS = 5  # of many problems, so many are told in one line
-MOST_PROBLEMS = 100  # and so many are collected: a million bad rows need no million complaints
+FOLDS = 5  # of the search for parameters and of a comparison, unless told
+MANY_CATEGORIES = 50  # of one column: up to here each has a column of its own, beyond they are target-encoded
 PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib", "skl2onnx", "onnx", "onnxruntime")  # a model's makers
 
-LINEAR = {"ridge", "linear", "lasso", "elastic-net"}
+LINEAR = {"ridge", "linear", "lasso", "elastic-net", "logistic"}
 TOLERANCE = 1e-9  # between original and compiled, as a share of the target's range: of linear models,
 TOLERANCE_OTHERS = 1e-6  # and of the others
 TIES = "which of several equally near neighbours count is an accident of scikit-learn's search"
@@ -68,82 +97,6 @@ MANY = 10_000  # rows that are worth a second thread
 CHUNK = 131_072  # rows that are predicted at once: what lies between stays small, however many there are
 
 INCHES = {"in": "inches", "inch": "inches"}  # one word for one unit: it names the answer's key
-
-
-# ---------------------------------------------------------------------------------------------------- errors
-
-
-class Error(Exception):
-    """A failure that was foreseen. Its text is one line for people: what happened, and what to do next."""
-
-    exit_code = 1  # what a command line that meets it ends with
-
-    def __init__(self, text):
-        """Keep the text to one line, whatever names and values from elsewhere stand in it."""
-        super().__init__("".join(char if char.isprintable() else " " for char in text))
-
-
-class DataError(Error):
-    """A table that cannot be read or trained on."""
-
-
-class ModelError(Error):
-    """A model file that is missing, damaged, foreign or from other package versions; or cannot be written."""
-
-
-class OptionError(Error, ValueError):
-    """An argument of `retrain` that cannot be."""
-
-    exit_code = 2
-
-
-class GateError(Error):
-    """A condition that the caller asked for did not hold."""
-
-    exit_code = 5
-
-
-class InputError(Error, ValueError):
-    """Rows that cannot be predicted.
-
-    Attributes
-    ----------
-    errors : list of dict
-        A dict a problem: ``field``, ``got``, ``expected``, and ``row`` (from 1) when there were several rows;
-        the first 100 of them.
-    """
-
-    def __init__(self, errors):
-        self.errors = errors[:MOST_PROBLEMS]
-        shown = "; ".join(map(problem_text, errors[:SHOWN_PROBLEMS]))
-        super().__init__(shown + ("; and more" if len(errors) > SHOWN_PROBLEMS else ""))
-
-
-def problem_text(problem):
-    """Say one problem or warning in words.
-
-    Parameters
-    ----------
-    problem : dict
-        ``field``, ``got``, ``expected`` and, of several rows, ``row``.
-
-    Returns
-    -------
-    str
-        Such as ``"Weight: got -5, expected a number above 0"``.
-    """
-    row = f"row {problem['row']}, " if "row" in problem else ""
-    got = "nothing" if problem["got"] is None else json.dumps(problem["got"], ensure_ascii=False)
-    return f"{row}{problem['field']}: got {got}, expected {problem['expected']}"
-
-
-def _did_you_mean(name, names):
-    """Make a hint of the nearest of the names that exist, upper and lower case being equal; "" where none is near."""
-    import difflib
-
-    folded = {known.casefold(): known for known in names}
-    found = difflib.get_close_matches(str(name).casefold(), folded, n=1)
-    return f" Did you mean {folded[found[0]]}?" if found else ""
 
 
 # ------------------------------------------------------------------------------------------------ read, check
@@ -155,7 +108,8 @@ def data(path=DATA):
     Parameters
     ----------
     path : path
-        A CSV file with a header line; the project's own table unless told.
+        A CSV file with a header line (any separator), JSON lines, or Parquet; the first two may be packed by gzip.
+        The project's own table unless told.
 
     Returns
     -------
@@ -165,91 +119,45 @@ def data(path=DATA):
     Raises
     ------
     DataError
-        The file is missing, empty, no CSV, or has a header only; two columns have one name; rows have more fields
-        than the header.
+        The file is missing, empty, in none of these formats, or has a header only; two columns have one name; rows
+        have more fields than the header.
 
     Examples
     --------
     >>> int(data()["Weight"].min())
     145
     """
-    return _read(path)[0]
+    from core.reading import read_table
+
+    return read_table(path)[0]
 
 
-def _read(path):
-    """Return the table and the sha256 of the very bytes it was read from."""
-    import pandas as pd
+def _read(path, target, features, drop, category, task):
+    """Read a table and tell what its columns hold."""
+    from core.columns import understand, understand_target
+    from core.reading import read_table
 
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-        header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str).iloc[0].tolist()
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # a column of mixed kinds may be none that is used
-            table = pd.read_csv(io.BytesIO(content), index_col=False)
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}. Name a CSV file with a header line.") from error
-    except pd.errors.ParserWarning as error:
-        raise DataError(f"{path} has rows with more fields than its header.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 CSV.") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty. It needs a header line and rows.") from error
-    except pd.errors.ParserError as error:
-        reason = str(error).strip().replace("Error tokenizing data. C error: ", "")
-        raise DataError(f"{path} cannot be read as CSV: {reason}.") from error
-    if table.empty:
-        raise DataError(f"{path} has a header but no rows.")
-    for name in header:
-        if header.count(name) > 1:
-            raise DataError(
-                f"{path} has {header.count(name)} columns of the name {name!r}. Give each a name of its own."
-            )
-    return table, hashlib.sha256(content).hexdigest()
-
-
-def _check_columns(table, target, features, path):
-    """Raise DataError for a column that is not in the table, OptionError for a choice that makes no model."""
-    if not features:
-        raise OptionError("No feature was named; a model needs at least one.")
-    if target in features:
-        raise OptionError(f"{target!r} cannot be both the target and a feature. Name other features.")
-    if len(set(features)) < len(features):
-        raise OptionError(f"A feature was named twice: {', '.join(features)}.")
-    for name in (target, *features):
-        if name not in table.columns:
-            hint = _did_you_mean(name, table.columns)
-            raise DataError(f"{path} has no column {name!r}.{hint} It has: {', '.join(table.columns)}.")
-
-
-def _numbers(table, names, path):
-    """Return the named columns as float64, shape (rows, names); tell of all that is wrong at once."""
-    import numpy as np
-    import pandas as pd
-
-    numeric = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in names}
-    problems = []
-    for name, values in numeric.items():
-        low, high = values.min(), values.max()  # NaN and infinity show in them
-        if pd.api.types.is_bool_dtype(table[name]):
-            problems.append(f"column {name!r} holds true and false, expected numbers")
-        elif not (np.isfinite(low) and np.isfinite(high)):
-            bad = ~np.isfinite(values)
-            row = int(bad.argmax())
-            value = table[name].iloc[row]
-            got = "is empty or NA" if pd.isna(value) else f"is {_shown(str(value))!r}"
-            more = f" (and {bad.sum() - 1:,} more rows)" if bad.sum() > 1 else ""
-            problems.append(f"column {name!r}, row {row + 1} {got}, expected a number{more}")
-        elif max(-low, high) > LARGEST:
-            row = int(abs(values).argmax())
-            problems.append(f"column {name!r}, row {row + 1} is {values[row]:g}, expected numbers within ±{LARGEST:g}")
-        elif low == high:
-            problems.append(f"column {name!r} is {plain(low)} in every row, expected values that differ")
-    if problems:
-        raise DataError(
-            f"{path}: {'; '.join(problems)}. (Rows are counted from 1 after the header, without blank lines.)"
-        )
-    return np.column_stack(list(numeric.values()))
+    table, digest, notices = read_table(path)
+    is_published = PUBLISHED_COLUMNS.issubset(table.columns)
+    if features is None and is_published and target == PUBLISHED_TARGET:
+        features = PUBLISHED_FEATURES
+    rows = len(table)
+    if target in table.columns and table[target].isna().any():
+        table = table[table[target].notna()]
+        notices = [*notices, f"{rows - len(table):,} of {rows:,} rows have no {target}; they are not used."]
+        if table.empty:
+            raise DataError(f"{path}: the target {target!r} is empty in every row.")
+    found, left_out = understand(table, path, target, features, drop, category)
+    goal, task, about_target = understand_target(table, path, target, task)
+    return {
+        "features": found,
+        "target": goal,
+        "task": task,
+        "rows": rows,
+        "digest": digest,
+        "is_published": is_published,
+        "notices": [*notices, *left_out, *about_target],
+    }
 
 
 # ------------------------------------------------------------------------- split, scale, fit, evaluate, save
@@ -260,46 +168,72 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     model_name=MODEL,
     data=DATA,
     target="Height",
-    features=("Weight",),
+    features=None,
     *,
+    drop=(),
+    category=(),
     units=None,
-    estimator="ridge",
+    task=None,
+    estimator=None,
+    parameters=None,
+    calibrate=False,
+    cv=None,
+    search=None,
     seed=3,
     min_r2=None,
+    progress=None,
 ):
     """Train a model and write it, with its signature, to a file, and its compiled form beside it.
 
     The compiled form (the same name, ending in .onnx) is written when it agrees with the original; where it does not,
-    the signature says why, and everything works from the original. The scalers see the training rows only. The
-    held-out rows measure the model, and give the half-width of its prediction interval; they are not trained on
-    afterwards.
+    the signature says why, and everything works from the original. What scales the features, fills their gaps and
+    makes columns of categories sees the training rows only. The held-out rows measure the model, and give the
+    half-width of its prediction interval; they are not trained on afterwards.
 
     Parameters
     ----------
     tsize : float
-        The share of the rows that is held out, between 0 and 1.
+        The share of the rows that is held out, between 0 and 1; in each class the same share.
     model_name : path
         Where to write; replaced in one step, so that a reader never meets half a model.
     data : path
-        A CSV file with a header line.
+        A table, as for `data`.
     target : str
-        The column to predict.
-    features : sequence of str
-        The columns to predict from; numbers, without gaps.
+        The column to predict. Rows that have none are not used.
+    features : sequence of str, optional
+        The columns to predict from. Without it: Weight for the published table, and for another all columns but those
+        that nothing can be learnt from, such as names and constants.
+    drop : sequence of str
+        Columns to leave out.
+    category : sequence of str
+        Columns that are categories, though they look like numbers or names.
     units : mapping of str to str, optional
         Units of columns, such as ``{"Height": "cm"}``. A table with the columns of the published one has that one's
         units (inches, pounds, years) unless told.
-    estimator : str
-        A name in `ESTIMATORS`.
+    task : str, optional
+        "regression" or "classification"; without it, it is told from the target.
+    estimator : str, optional
+        A name in `ESTIMATORS`, or the dotted path of a scikit-learn-compatible class; ridge, or logistic for classes,
+        unless told.
+    parameters : mapping of str to value, optional
+        Of the estimator, such as ``{"alpha": 0.5}``.
+    calibrate : bool
+        Calibrate the probabilities of a classifier, by a sigmoid fitted on folds of the training rows.
+    cv : int, optional
+        Cross-validate on so many folds of the training rows too, and write the figures into the signature.
+    search : int, optional
+        Try so many parameters of the estimator at random, on folds of the training rows, and take the best.
     seed : int
-        Of the split, and of estimators that draw random numbers.
+        Of the split, the folds and estimators that draw random numbers.
     min_r2 : float, optional
         The least R² on held-out rows; a model below it is not written.
+    progress : function, optional
+        Of an iterator of what the search has done and how much there is to do, to an iterable of the same.
 
     Returns
     -------
-    r2 : float
-        R² on the held-out rows.
+    score : float
+        R² on the held-out rows; of a classifier the accuracy.
     model_name : path
         As it was given.
 
@@ -308,7 +242,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     OptionError
         A test size outside (0, 1), an estimator nobody knows, the target among the features.
     DataError
-        No such file or column, text or gaps among the numbers, a column without variation, too few rows.
+        No such file or column, values that do not fit their column, too few rows.
     GateError
         R² is below `min_r2`.
     ModelError
@@ -323,92 +257,194 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     0.22
     """
     _check_packages()
-    import numpy as np
 
-    features = (features,) if isinstance(features, str) else tuple(features)
-    _check_options(tsize, estimator, seed, min_r2, model_name)
-    tsize, seed = float(tsize), int(seed)
-    table, digest = _read(data)
-    _check_columns(table, target, features, data)
-    is_published = PUBLISHED_COLUMNS.issubset(table.columns)
-    units = _units(units or {}, (target, *features), is_published)
-    values = _numbers(table, (*features, target), data)
+    features, drop, category = _names(features), _names(drop) or [], _names(category) or []
+    _check_options(tsize, task, cv, search, seed, min_r2, model_name)
+    tsize, seed, parameters = float(tsize), int(seed), dict(parameters or {})
+    table = _read(data, target, features, drop, category, task)
+    goal, task, notices = table["target"], table["task"], table["notices"]
+    estimator = estimator or estimators.DEFAULTS[task]
+    if task == "classification" and min_r2 is not None:
+        raise OptionError("The least R² is of numbers, and the target's classes have none.")
+    if task == "regression" and calibrate:
+        raise OptionError("Probabilities are calibrated, and a regression has none: its target is a number.")
+    estimators.make_estimator(estimator, task, parameters, seed)  # a mistake in it is told before the work
+    units = _units(units or {}, [column.name for column in (goal, *table["features"])], table["is_published"])
 
-    train, test = _split(values, tsize, seed, (*features, target), data)
-    model = _fit(_pipeline(estimator, seed), train[:, :-1], train[:, -1], estimator)
-    answers = model.predict(test[:, :-1])
-    metrics = {"n": len(test), **_metrics(test[:, -1], answers)}
-    baseline = {"n": len(test), **_metrics(test[:, -1], [train[:, -1].mean()] * len(test))}
+    train, test = _split(goal, task, tsize, seed, data, notices)
+    columns, matrix = _describe(table["features"], train, units, features is not None, data, notices)
+    x_train, x_test = matrix.take(train, axis=0), matrix.take(test, axis=0)  # many times as quick as matrix[train]
+    y_train, y_test = goal.values.take(train), goal.values.take(test)
+    goal_card = _describe_target(goal, units, y_train, data)
+    inputs, prepare = spread(x_train, columns), _preparation(columns, seed)
+
+    searched, validated = None, None
+    if search:
+        plain_model = estimators.build(estimator, task, parameters, seed, prepare, calibrate)
+        best, searched = estimators.search(
+            plain_model, inputs, y_train, estimator, task, search, cv or FOLDS, seed, progress
+        )
+        parameters |= best
+    model = estimators.build(estimator, task, parameters, seed, prepare, calibrate)
+    if cv:
+        validated = estimators.cross_validate(model, inputs, y_train, task, cv, seed)
+    notices += estimators.fit(model, inputs, y_train, estimator)
+    run = model.predict if task == "regression" else model.predict_proba
+    answers = _in_chunks(run, spread(x_test, columns))
+    metrics = {"n": len(test), **estimators.metrics(task, y_test, answers)}
+    baseline = {"n": len(test), **estimators.metrics(task, y_test, _always(task, y_train, len(test)))}
     if min_r2 is not None and not metrics["r2"] >= min_r2:
         raise GateError(
             f"R² is {metrics['r2']:.4f} on {len(test)} held-out rows, below the {min_r2:g} that was asked for. "
             "The model was not written."
         )
 
-    scaler, target_scaler = model.regressor_[0], model.transformer_
-    means, scales = [*scaler.mean_, *target_scaler.mean_], [*scaler.scale_, *target_scaler.scale_]
-    columns = [
-        _describe(name, units.get(name), train[:, i], means[i], scales[i]) for i, name in enumerate((*features, target))
-    ]
+    tolerance = TOLERANCE if estimator in LINEAR and not calibrate else TOLERANCE_OTHERS
+    graph, compiled = _compile(model, task, inputs, y_train, tolerance, spread(_parity_rows(columns), columns))
+    golden = _golden_rows(columns, x_train)
     options = {
         "target": target,
-        "features": features,
+        "features": [column.name for column in columns],
+        "category": category,
         "units": units,
+        "task": task,
         "estimator": estimator,
+        "parameters": parameters,
+        "calibrate": calibrate,
+        "cv": cv,
+        "search": search,
         "test_size": tsize,
         "seed": seed,
     }
     packages = _package_versions()
-    tolerance = TOLERANCE if estimator in LINEAR else TOLERANCE_OTHERS
-    low, middle, high = ([column[name] for column in columns[:-1]] for name in ("min", "median", "max"))
-    golden = np.vstack([low, middle, high, train[0, :-1], train[-1, :-1]])  # edges, middle, and two more
-    graph, compiled = _compile(model, train, tolerance, _parity_rows(low, middle, high))
-    signature = {
+    final = _final(model)
+    card = {
         "format": 1,
         "name": f"{_file_stem(data)}-{key(target)}",
-        "version": _version(digest, options, packages),
-        "title": f"{target} From {' and '.join(features)}" + (" of MLB Players" if is_published else ""),
-        "task": "regression",
-        "target": columns[-1],
-        "features": columns[:-1],
+        "version": _version(table["digest"], options, packages),
+        "title": _title(target, columns) + (" of MLB Players" if table["is_published"] else ""),
+        "task": task,
+        "target": goal_card,
+        "features": [column.card for column in columns],
         "estimator": {
             "name": estimator,
-            "class": ESTIMATORS[estimator],
-            "parameters": model.regressor_[-1].get_params(),
+            "class": ESTIMATORS.get(estimator, {}).get(task, estimator),
+            "parameters": estimators.describe(final),
+            "calibrated": type(model[-1]).__name__ == "CalibratedClassifierCV" if task == "classification" else False,
         },
-        "training": {"n": len(train), "test_size": tsize, "seed": seed},
+        "training": {"n": len(train), "test_size": tsize, "seed": seed, "notices": notices},
         "metrics": metrics,
         "baseline": baseline,
-        "interval": {
-            "coverage": COVERAGE,
-            "half_width": conformal_half_width(abs(test[:, -1] - answers), COVERAGE),
-            "n": len(test),
-        },
-        "data": {"file": os.path.basename(data), "rows": len(table), "sha256": digest},
+        "interval": _interval(abs(y_test - answers)) if task == "regression" else None,
+        "cv": validated,
+        "search": searched,
+        "data": {"file": os.path.basename(data), "rows": table["rows"], "sha256": table["digest"]},
         "compiled": compiled,
-        "golden": {"rows": golden.tolist(), "answers": model.predict(golden).tolist(), "tolerance": tolerance},
+        "golden": {
+            "rows": [[None if math.isnan(value) else value for value in row] for row in golden.tolist()],
+            "answers": run(spread(golden, columns)).tolist(),
+            "tolerance": tolerance,
+        },
         "packages": packages,
     }
-    _save(model_name, model, signature, graph)
-    return metrics["r2"], model_name
+    artifact.save(model_name, model, card, graph)
+    return metrics["r2" if task == "regression" else "accuracy"], model_name
+
+
+def compare(  # pylint: disable=redefined-outer-name  # `data` is both a published function and a parameter
+    names,
+    data=DATA,
+    target="Height",
+    features=None,
+    *,
+    drop=(),
+    category=(),
+    task=None,
+    cv=FOLDS,
+    seed=3,
+    progress=None,
+):
+    """Compare estimators on the same folds of a table.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Estimators, as for `retrain`; none compares all that have a name and are of the task.
+    data, target, features, drop, category, task, seed
+        As for `retrain`.
+    cv : int
+        How many folds.
+    progress : function, optional
+        As for `retrain`.
+
+    Returns
+    -------
+    result : dict
+        ``task``, ``n`` (rows), ``folds``, ``notices``, and ``estimators``, the best first: a dict each of
+        ``estimator``, ``metrics`` (``mean`` and ``std`` over the folds of each), ``seconds`` a fit, and why it was
+        ``refused``, or None.
+
+    Raises
+    ------
+    OptionError, DataError, Error
+        As for `retrain`.
+
+    Examples
+    --------
+    >>> result = compare(["ridge", "dummy"])
+    >>> [each["estimator"] for each in result["estimators"]]
+    ['ridge', 'dummy']
+    """
+    _check_packages()
+    import numpy as np
+
+    features, drop, category = _names(features), _names(drop) or [], _names(category) or []
+    table = _read(data, target, features, drop, category, task)
+    goal, task, notices = table["target"], table["task"], table["notices"]
+    names = list(dict.fromkeys(names)) or [name for name, paths in ESTIMATORS.items() if task in paths]
+    for name in names:
+        estimators.make_estimator(name, task, {}, seed)
+    every = np.arange(len(goal.values))
+    columns, matrix = _describe(table["features"], every, {}, features is not None, data, notices)
+    prepare = _preparation(columns, seed)
+    rows = estimators.compare(
+        names,
+        spread(matrix, columns),
+        goal.values,
+        task,
+        lambda name: estimators.build(name, task, {}, seed, prepare),
+        cv,
+        seed,
+        progress,
+    )
+    return {"task": task, "n": len(every), "folds": cv, "notices": notices, "estimators": rows}
+
+
+def _names(names):
+    """One name or several, as a list; None stays."""
+    return [names] if isinstance(names, str) else names and list(names)
 
 
 def _check_packages():
     """Raise where training is not installed: an environment made to serve has no scikit-learn."""
     import importlib.util
 
-    missing = [name for name in ("pandas", "sklearn", "joblib", "skl2onnx") if not importlib.util.find_spec(name)]
+    needed = ("pandas", "pandera", "sklearn", "joblib", "skl2onnx")
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
         raise Error(f"Training needs {', '.join(missing)}, not installed here. Try: pip install -r requirements.txt")
 
 
-def _check_options(tsize, estimator, seed, min_r2, model_name):
+def _check_options(tsize, task, cv, search, seed, min_r2, model_name):
     """Raise for what can be told before the table is read."""
     if not (isinstance(tsize, numbers.Real) and 0 < tsize < 1):
         raise OptionError(f"The test size is {tsize!r}, expected a share of the rows between 0 and 1, such as 0.1.")
-    if estimator not in ESTIMATORS:
-        hint = _did_you_mean(estimator, ESTIMATORS)
-        raise OptionError(f"There is no estimator {estimator!r}.{hint} The names are: {', '.join(ESTIMATORS)}.")
+    if task not in (None, *estimators.DEFAULTS):
+        raise OptionError(f"There is no task {task!r}. The names are: {', '.join(estimators.DEFAULTS)}.")
+    if cv is not None and not (isinstance(cv, numbers.Integral) and cv >= 2):
+        raise OptionError(f"The folds are {cv!r}, expected a whole number from 2.")
+    if search is not None and not (isinstance(search, numbers.Integral) and search >= 1):
+        raise OptionError(f"The tries of the search are {search!r}, expected a whole number from 1.")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
         raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
     if min_r2 is not None and not min_r2 <= 1:
@@ -421,7 +457,7 @@ def _check_options(tsize, estimator, seed, min_r2, model_name):
     if os.path.isdir(model_name):
         raise ModelError(f"Cannot write the model: {model_name} is a folder.")
     compiled = compiled_path(os.path.realpath(model_name))
-    if os.path.lexists(compiled) and not _is_compiled(compiled):
+    if os.path.lexists(compiled) and not artifact.is_compiled(compiled):
         raise ModelError(
             f"{compiled} is in the way: the compiled form would have that name, and it is none of this project, or "
             "damaged. Remove it, or name another model."
@@ -432,7 +468,7 @@ def _units(units, names, is_published):
     """Return the unit of each named column that has one."""
     for name in units:
         if name not in names:
-            hint = _did_you_mean(name, names)
+            hint = did_you_mean(name, names)
             raise OptionError(f"A unit was given for {name!r}, which is neither target nor feature.{hint}")
     units = {name: unit.strip() for name, unit in units.items()}
     for name, unit in units.items():
@@ -442,65 +478,161 @@ def _units(units, names, is_published):
     return {name: INCHES.get(units[name].casefold(), units[name]) for name in names if name in units}
 
 
-def _split(values, tsize, seed, names, path):
-    """Split the rows; both parts need two at least, and the training part needs variation."""
+def _split(goal, task, tsize, seed, path, notices):
+    """Split the rows, the same share of each class; both parts need two at least. Return the rows' numbers."""
     import numpy as np
     from sklearn.model_selection import train_test_split
 
-    held_out = math.ceil(len(values) * tsize)
-    if held_out < 2 or len(values) - held_out < 2:
+    rows = np.arange(len(goal.values))
+    held_out = math.ceil(len(rows) * tsize)
+    if held_out < 2 or len(rows) - held_out < 2:
         raise DataError(
-            f"{path} has {len(values)} rows; a test size of {tsize:g} holds out {held_out} of them and leaves "
-            f"{len(values) - held_out} to train on. Both parts need at least 2: more rows, or another test size."
+            f"{path} has {len(rows)} rows; a test size of {tsize:g} holds out {held_out} of them and leaves "
+            f"{len(rows) - held_out} to train on. Both parts need at least 2: more rows, or another test size."
         )
-    train, test = train_test_split(np.arange(len(values)), test_size=tsize, random_state=seed)
-    train, test = values.take(train, axis=0), values.take(test, axis=0)  # several times as quick as values[train]
-    for name, column in zip(names, train.T, strict=True):
-        if column.min() == column.max():
+    strata = None
+    if task == "classification":
+        counts = np.bincount(goal.values.astype(np.int64))
+        rarest = int(counts.argmin())
+        if counts[rarest] < 2:
             raise DataError(
-                f"{path}: column {name!r} has one value only in the {len(train)} training rows. "
-                "More rows, another seed or another test size may help."
+                f"{path}: the class {goal.categories[rarest]!r} of {goal.name!r} is there once; a class needs 2 rows "
+                "at least, one to train on and one to hold out. Add rows, or remove that one."
             )
+        if min(held_out, len(rows) - held_out) >= len(counts):
+            strata = goal.values
+        else:
+            notices.append(
+                f"{held_out} held-out rows are too few for {len(counts)} classes: they were drawn at random."
+            )
+    train, test = train_test_split(rows, test_size=tsize, random_state=seed, stratify=strata)
+    if strata is None and task == "classification" and len(np.unique(goal.values[train])) < len(counts):
+        raise DataError(
+            f"{path}: the {len(train)} training rows lack a class of {goal.name!r}. "
+            "More rows, another seed or another test size may help."
+        )
     return train, test
 
 
-def _pipeline(estimator, seed):
-    """Make the unfitted model: features and target standardised, the target's scale taken back in the answer."""
-    import importlib
+def _describe(found, train, units, are_named, path, notices):
+    """Describe the features in the training rows, and make the matrix of all rows.
 
-    from sklearn.compose import TransformedTargetRegressor
+    Returns
+    -------
+    columns : list of Column
+        Each with its ``card``, as the signature has it.
+    matrix : numpy.ndarray of float64, shape (rows, features)
+    """
+    import numpy as np
+
+    from core.columns import describe, trained_first
+
+    columns, values, constant = [], [], []
+    for each in found:
+        ordered = trained_first(each, train)
+        of_train = ordered.values.take(train)
+        low, high = np.fmin.reduce(of_train), np.fmax.reduce(of_train)
+        has_gaps = bool(np.isnan(of_train).any()) and not math.isnan(low)
+        if not low < high and not (each.kind in ("category", "boolean") and has_gaps):
+            constant.append(each.name)
+            continue
+        card = describe(ordered, units.get(each.name), of_train)
+        columns.append(Column.of(card))
+        values.append(ordered.values)
+    if constant and (are_named or not columns):
+        raise DataError(
+            f"{path}: column {constant[0]!r} has one value only in the {len(train)} training rows. "
+            "More rows, another seed or another test size may help; or other features."
+        )
+    if constant:
+        notices.append(f"Left out, the same in every training row: {', '.join(constant)}.")
+    return columns, np.column_stack(values)
+
+
+def _describe_target(goal, units, y_train, path):
+    """Describe the target in the training rows, for the signature."""
+    from core.columns import describe
+
+    if goal.kind == "number" and y_train.min() == y_train.max():
+        raise DataError(
+            f"{path}: column {goal.name!r} has one value only in the {len(y_train)} training rows. "
+            "More rows, another seed or another test size may help."
+        )
+    return describe(goal, units.get(goal.name), y_train)
+
+
+def _preparation(columns, seed):
+    """Make the step before the estimator: numbers scaled, gaps filled, categories made columns."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.model_selection import KFold
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
-    module, name = ESTIMATORS[estimator].rsplit(".", 1)
-    regressor = getattr(importlib.import_module(module), name)()
-    if "random_state" in regressor.get_params():
-        regressor.set_params(random_state=seed)
-    return TransformedTargetRegressor(
-        regressor=make_pipeline(StandardScaler(), regressor), transformer=StandardScaler()
-    )
-
-
-def _fit(model, x, y, estimator):
-    """Fit, and try one answer: some estimators tell only then that the rows are too few."""
-    try:
-        model.fit(x, y)
-        model.predict(x[:1])
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"The estimator {estimator} refuses these {len(x)} training rows: {reason}") from error
-    return model
-
-
-def _metrics(truth, answers):
-    """R² and, in the target's unit, the mean absolute and the root mean squared error."""
-    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
-
-    return {
-        "r2": float(r2_score(truth, answers)),
-        "mae": float(mean_absolute_error(truth, answers)),
-        "rmse": float(root_mean_squared_error(truth, answers)),
+    groups = {"number": [], "number_with_gaps": [], "category": [], "category_of_many": []}
+    place = 0
+    for column in columns:
+        width = len(column.parts) if column.kind == "date" else 1
+        groups[_group(column)] += range(place, place + width)
+        place += width
+    if len(groups["number"]) == place:
+        return StandardScaler()
+    steps = {
+        "number": StandardScaler(),
+        "number_with_gaps": make_pipeline(SimpleImputer(strategy="median"), StandardScaler()),
+        "category": OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+        "category_of_many": TargetEncoder(cv=KFold(5, shuffle=True, random_state=seed)),
     }
+    transformers = [(name, steps[name], places) for name, places in groups.items() if places]
+    return ColumnTransformer(transformers, sparse_threshold=0)
+
+
+def _group(column):
+    """Tell how a column is prepared."""
+    if column.kind == "category":
+        return "category_of_many" if column.last >= MANY_CATEGORIES else "category"
+    if column.kind == "boolean" and column.missing:
+        return "category"  # true, false and missing
+    return "number_with_gaps" if column.missing else "number"
+
+
+def _always(task, y_train, n):
+    """Answer n rows without looking at them: with the mean, or with how often each class is."""
+    import numpy as np
+
+    if task == "regression":
+        return np.full(n, y_train.mean())
+    return np.tile(np.bincount(y_train.astype(np.int64)) / len(y_train), (n, 1))
+
+
+def _final(model):
+    """The estimator itself, out of what prepares its input and calibrates its answers."""
+    final = model.regressor_[-1] if hasattr(model, "regressor_") else model[-1]
+    return final.calibrated_classifiers_[0].estimator if hasattr(final, "calibrated_classifiers_") else final
+
+
+def _interval(residuals):
+    return {"coverage": COVERAGE, "half_width": conformal_half_width(residuals, COVERAGE), "n": len(residuals)}
+
+
+def _golden_rows(columns, train):
+    """Rows whose answers prove a loaded model: the edges, the middle, and two more."""
+    import numpy as np
+
+    edges = [[column.first for column in columns], [_middle(column) for column in columns]]
+    edges.append([column.last for column in columns])
+    return np.vstack([edges, train[0], train[-1]])
+
+
+def _middle(column):
+    """The number that the model computes on for a column's example."""
+    return column.median if column.kind in ("number", "date") else column.read(column.example)
+
+
+def _title(target, columns):
+    """Say in words what is predicted from what."""
+    names = [column.name for column in columns]
+    return f"{target} From {' and '.join(names) if len(names) < 4 else f'{len(names)} Columns'}"
 
 
 def conformal_half_width(residuals, coverage=COVERAGE):
@@ -538,28 +670,10 @@ def conformal_half_width(residuals, coverage=COVERAGE):
     return None if rank > len(residuals) else float(np.partition(residuals, rank - 1)[rank - 1])
 
 
-def _describe(name, unit, values, mean, scale):
-    """Describe one column of the training rows, for the signature."""
-    import numpy as np
-
-    counts, edges = np.histogram(values, bins=BINS)
-    return {
-        "name": name,
-        "kind": "number",
-        "unit": unit,
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "median": float(np.median(values)),
-        "mean": float(mean),
-        "scale": float(scale),
-        "missing": False,
-        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-    }
-
-
 def _file_stem(path):
-    """`data/houses.csv` is named houses."""
-    return os.path.splitext(os.path.basename(path))[0]
+    """`data/houses.csv.gz` is named houses."""
+    name = os.path.basename(path)
+    return os.path.splitext(name.removesuffix(".gz"))[0]
 
 
 @functools.cache
@@ -578,7 +692,7 @@ def _version(digest, options, packages):
 # ----------------------------------------------------------------------------------------------------- compile
 
 
-def _compile(model, train, tolerance, others):
+def _compile(model, task, train, y_train, tolerance, others):
     """Compile a fitted model and hold the compiled form against it: on all rows of training, and on others.
 
     Returns
@@ -586,49 +700,69 @@ def _compile(model, train, tolerance, others):
     graph : onnx.ModelProto or None
         None where it cannot be compiled, or does not agree.
     compiled : dict
-        ``tolerance``; ``worst``, the largest difference as a share of the target's range (None where it is no number
-        or nothing was compared), and ``rows``, on how many; ``refused``, why there is no compiled form, or None.
+        ``tolerance``; ``worst``, the largest difference as a share of the target's range, or of probabilities (None
+        where it is no number or nothing was compared), and ``rows``, on how many; ``refused``, why there is no
+        compiled form, or None.
     """
     import numpy as np
 
-    from compiler import write_graph
+    from core.compiler import write_graph
 
     result = {"tolerance": tolerance, "worst": None, "rows": 0, "refused": None}
     try:
-        graph = write_graph(model, train.shape[1] - 1)
+        graph = write_graph(model, train.shape[1])
         run = _session(graph.SerializeToString())
     except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise anything; it is told
         reason = str(error).strip().partition("\n")[0]
         return None, {**result, "refused": f"it cannot be compiled ({type(error).__name__}: {reason})"}
-    rows = np.vstack([train[:, :-1], others])
-    original, answers = model.predict(rows), _in_chunks(run, rows)
-    difference = abs(answers - original) / np.ptp(train[:, -1])
-    row = int(difference.argmax())  # a NaN is the largest, and within no tolerance
-    worst = float(difference[row])
-    result |= {"worst": worst if math.isfinite(worst) else None, "rows": len(rows)}
+    unit, worst = (np.ptp(y_train), -1.0) if task == "regression" else (1.0, -1.0)
+    original = model.predict if task == "regression" else model.predict_proba
+    for rows in (train, others):
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            truth, answers = original(part), run(part)
+            difference = abs(answers - truth) / unit
+            if task == "classification":
+                difference = difference.max(axis=1) + (answers.argmax(axis=1) != model.predict(part))  # labels agree
+            row = int(difference.argmax())  # a NaN is the largest, and within no tolerance
+            if not difference[row] <= worst:
+                worst, at = float(difference[row]), (part[row], answers[row], truth[row])
+            if math.isnan(worst):
+                break
+    result |= {"worst": worst if math.isfinite(worst) else None, "rows": len(train) + len(others)}
     if not worst <= tolerance:
-        at = ", ".join(map(plain, rows[row]))
-        reason = f"at {at} it answers {answers[row]:.6g} and scikit-learn {original[row]:.6g}"
-        return None, {**result, "refused": reason}
-    if "KNeighbors" in type(model.regressor_[-1]).__name__:
+        row, answer, truth = (", ".join(f"{value:.6g}" for value in np.ravel(part)) for part in at)
+        return None, {**result, "refused": f"at {row} it answers {answer} and scikit-learn {truth}"}
+    if "KNeighbors" in type(_final(model)).__name__:
         return None, {**result, "refused": TIES}  # no comparison shows that none will be met
     return graph, result
 
 
-def _parity_rows(low, middle, high):
-    """Rows to compare on beside those of training: the edges of the ranges, beyond them, and random ones in between."""
+def _parity_rows(columns):
+    """Rows to compare on beside those of training: edges, each category, gaps, beyond, and random ones in between."""
     import numpy as np
 
-    low, middle, high = np.array([low, middle, high])
-    span, which = high - low, np.arange(len(low))
-    edges = [np.where(which == i, edge, middle) for edge in (low, high) for i in which]
+    generator = np.random.default_rng(0)
+    middle = np.array([_middle(column) for column in columns])
+    low, high = (np.array([getattr(column, end) for column in columns]) for end in ("first", "last"))
+    rows, between = [low, high], []
+    for i, column in enumerate(columns):
+        is_number = column.kind in ("number", "date")
+        edges = [low[i], high[i]] if is_number else np.arange(float(len(column.histogram["counts"])))
+        for edge in [*edges, *[math.nan] * column.missing]:
+            rows.append(middle.copy())
+            rows[-1][i] = edge
+        column_between = generator.uniform(low[i], high[i], 1000) if is_number else generator.choice(edges, 1000)
+        if column.missing:
+            column_between[generator.random(1000) < 0.1] = math.nan
+        between.append(column_between)
+    span = np.where([column.kind == "number" for column in columns], high - low, 0)
     beyond = [low - span, low - span / 2, high + span / 2, high + span, high + 10 * span]
-    between = np.random.default_rng(0).uniform(low, high, (1000, len(low)))
-    return np.vstack([low, high, *edges, *beyond, between])
+    return np.vstack([*rows, *beyond, np.column_stack(between)])
 
 
 def _session(content):
-    """Return the function of an ONNX model's bytes: an array of float64, shape (rows, features), to one of (rows,)."""
+    """Return the function of an ONNX model's bytes: of float64, shape (rows, inputs), to (rows,) or (rows, classes)."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)  # what fails is raised; the rest concerns nobody here
@@ -644,553 +778,6 @@ def _session(content):
     return lambda x: (one if len(x) < MANY else many())(None, {"x": x})[0]
 
 
-# ------------------------------------------------------------------------------------------ the model's two files
-#
-# model.joblib is what joblib writes, so joblib.load reads it as any other, followed by the signature as JSON and a
-# footer: MAGIC, the signature's length, and the sha256 of all before. A pickle ends where it ends; what follows is
-# not joblib's to read. So the signature is read without running what a pickle may hold, and a damaged file is known
-# before anything in it runs.
-
-MAGIC = b"\nmlops-cookbook-1 "
-LENGTH = b"%012d "
-FOOTER = len(MAGIC) + 13 + 64
-
-
-# model.onnx is what ONNX tools read; the signature, the sha256 of the model.joblib that it was compiled from, and last
-# the sha256 of all before stand in its metadata, a list of keys and values (protobuf: a field that is appended to a
-# file is appended to its list).
-
-SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # field 14 of a ModelProto: {key: "sha256", value: 64 characters that follow}
-
-
-@functools.lru_cache(maxsize=64)
-def compiled_path(path):
-    """Name a model's compiled form: model.onnx beside model.joblib, model.v2.onnx beside model.v2."""
-    return path if path.endswith(".onnx") else path.removesuffix(".joblib") + ".onnx"
-
-
-def _is_compiled(path):
-    """Whether a file is a compiled form of this project, by its end."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)
-            return file.read()[:-64].endswith(SEAL)
-    except OSError:
-        return False
-
-
-def _save(path, model, signature, graph):
-    """Write both files. Whatever ends the program, a compiled form that is of another model is not used."""
-    import joblib
-
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    text = json.dumps(signature, allow_nan=False, default=repr, separators=(",", ":")).encode()
-    content = buffer.getvalue() + text + MAGIC + LENGTH % len(text)
-    content += hashlib.sha256(content).hexdigest().encode()
-    path = os.path.realpath(path)  # where it is a link, the compiled form lies beside the file that it names
-    write_file(path, content)
-    if graph is None:
-        with contextlib.suppress(FileNotFoundError):  # the old model's compiled form is of no more use
-            os.unlink(compiled_path(path))
-        return
-    metadata = {"signature": text.decode(), "compiled_from": hashlib.sha256(content).hexdigest()}
-    for name, value in metadata.items():
-        graph.metadata_props.add(key=name, value=value)
-    compiled = graph.SerializeToString() + SEAL
-    write_file(compiled_path(path), compiled + hashlib.sha256(compiled).hexdigest().encode())
-
-
-def write_file(path, content):
-    """Write a file that is whole at every moment, whatever ends the program.
-
-    Parameters
-    ----------
-    path : path
-        Where to; where it is a link, the file that it names.
-    content : bytes
-
-    Raises
-    ------
-    ModelError
-        The system refuses: no right to write, no space left.
-    """
-    path = os.path.realpath(path)
-    if os.path.lexists(path) and not os.path.isfile(path):
-        raise ModelError(f"Cannot write {path}: it is there, and no regular file.")
-    temporary = f"{path}.{os.urandom(4).hex()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ModelError(f"Cannot write {path}: {error.strerror}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-
-
-def model_path(model=None):
-    """Name the model to use: the one given, else that of MLOPS_MODEL, else model.joblib beside this file."""
-    return os.fspath(model or os.environ.get("MLOPS_MODEL") or MODEL)
-
-
-def _is_alone(path):
-    """Whether a name stands for a compiled form: its own name, or that of a model of which only it is there."""
-    compiled = compiled_path(path)
-    return path == compiled or (path.endswith(".joblib") and not os.path.lexists(path) and os.path.lexists(compiled))
-
-
-def _read_signature(path):
-    path = os.path.realpath(path)
-    return _read_onnx(compiled_path(path))[1] if _is_alone(path) else _read_joblib(path)[1]
-
-
-def _read_file(path, is_whole):
-    """Return a model file's bytes, proved whole; what is foreign by its end is not read whole.
-
-    Parameters
-    ----------
-    path : path
-    is_whole : function of bytes to bool
-        Whether the last bytes of the file (`FOOTER` of them) are the end of such a file.
-    """
-    trained = path.removesuffix(".onnx") + ".joblib" if path.endswith(".onnx") else path
-    retrain_it = f"Train it again: ./utilscli.py retrain --model-name {trained}"
-    if trained != path and os.path.exists(trained):
-        retrain_it = f"Remove it, and {trained} is used; or train again: ./utilscli.py retrain --model-name {trained}"
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ModelError(f"{path} is no model: it is a folder, a pipe or a device.")
-        with open(path, "rb") as file:
-            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)
-            if not is_whole(file.read()):
-                raise ModelError(
-                    f"{path} is not a whole model of this project: cut off, damaged, or made by another program. "
-                    f"{retrain_it}"
-                )
-            file.seek(0)
-            content = file.read()
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"There is no model {path}. Train one: ./utilscli.py retrain --model-name {trained}"
-        ) from error
-    except OSError as error:
-        raise ModelError(f"Cannot read the model {path}: {error.strerror}.") from error
-    if hashlib.sha256(content[:-64]).hexdigest().encode() != content[-64:]:
-        raise ModelError(f"{path} is damaged: its content does not have the digest it was written with. {retrain_it}")
-    return content
-
-
-def _read_joblib(path):
-    """Return a model.joblib's bytes and its signature."""
-    content = _read_file(path, lambda end: end.startswith(MAGIC))
-    end = len(content) - FOOTER
-    length = int(content[end + len(MAGIC) : -64])
-    return content, _parse_signature(path, content[end - length : end])
-
-
-def _parse_signature(path, text):
-    try:
-        return Signature(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, or not what training writes
-        raise ModelError(f"{path} has a signature that cannot be read ({type(error).__name__}: {error}).") from error
-
-
-def _read_onnx(path):
-    """Return a model.onnx's bytes, its signature, and the sha256 of the model.joblib that it was compiled from."""
-    content = _read_file(path, lambda end: end[:-64].endswith(SEAL))
-    try:
-        metadata = _onnx_metadata(content)
-        signature, compiled_from = metadata["signature"], metadata["compiled_from"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:  # no protobuf, or none that training writes
-        raise ModelError(f"{path} was not compiled by this project: it has no signature.") from error
-    return content, _parse_signature(path, signature), compiled_from
-
-
-def _onnx_metadata(content):
-    """Read the metadata of an ONNX model, without the packages that run it.
-
-    Parameters
-    ----------
-    content : bytes
-        A ModelProto: fields, each a tag (its number and how it is written) and a value. What is skipped is skipped
-        by its length.
-
-    Returns
-    -------
-    dict of str to str
-
-    Raises
-    ------
-    ValueError, KeyError, TypeError, IndexError
-        It is no such message, or an entry is there twice.
-
-    Source
-    ------
-    The protocol buffers' encoding guide, and onnx.proto: ModelProto's field 14 is metadata_props, a list of
-    StringStringEntryProto with key (1) and value (2).
-    """
-    metadata = {}
-    for number, value in _fields(content):
-        if number == 14:
-            entry = dict(_fields(value))
-            name = str(entry[1], "utf-8")
-            if name in metadata:
-                raise ValueError(f"two entries have the name {name}")
-            metadata[name] = str(entry[2], "utf-8")
-    return metadata
-
-
-def _fields(content):
-    """Yield number and value of each field of a protobuf message; a value is a memoryview, or an int."""
-    view, position = memoryview(content), 0
-
-    def varint():
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = view[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while position < len(view):
-        tag = varint()
-        value = varint()
-        if tag & 7 == 2 and position + value <= len(view):  # the varint was a length, and that many bytes follow
-            value, position = view[position : position + value], position + value
-        elif tag & 7:
-            raise ValueError("a field that is cut off, or of a kind that a model has not")
-        yield tag >> 3, value
-
-
-# -------------------------------------------------------------------------------------- the signature, check
-
-
-@dataclass(frozen=True)
-class Column:
-    """A feature or the target, as the training rows had it.
-
-    Attributes
-    ----------
-    name, kind, unit : str
-        The name as in the table; "number"; the unit, or None where none is known.
-    min, max, median, mean, scale : float
-        Of the training rows, in the unit; `scale` is the population standard deviation.
-    missing : bool
-        Whether a value may be missing.
-    histogram : dict
-        ``edges``, shape (bins + 1,), and ``counts``, shape (bins,).
-    """
-
-    name: str
-    kind: str
-    unit: str | None
-    min: float
-    max: float
-    median: float
-    mean: float
-    scale: float
-    missing: bool
-    histogram: dict
-
-    @property
-    def range(self):
-        """The observed range in words, such as ``145 to 300 pounds``."""
-        return f"{plain(self.min)} to {plain(self.max)}" + (f" {self.unit}" if self.unit else "")
-
-    @property
-    def expected(self):
-        """What a value has to be, in words."""
-        return f"a number{' above 0' if self.min > 0 else ''} ({self.range} in training)"
-
-    @functools.cached_property
-    def bounds(self):
-        """Between which numbers, both excluded, a value can be: above 0 where all of training were, and not too far."""
-        far = FARTHEST * self.scale
-        return 0.0 if self.min > 0 else self.mean - far, self.mean + far
-
-    def refusal(self, value):
-        """What would have been expected instead of a value that is out of bounds, a float or None."""
-        is_far = value is not None and math.isfinite(value) and (value > 0 or self.min <= 0)
-        return self.expected + (", within a billion standard deviations of their mean" if is_far else "")
-
-
-class Signature:
-    """What training wrote of itself into the model; the only reader of that dict.
-
-    Parameters
-    ----------
-    card : dict
-        The signature as `retrain` wrote it, JSON-able.
-
-    Attributes
-    ----------
-    name, version, title : str
-        The model's name, the digest of what it was made from, and the words for a page's heading.
-    target : Column
-    features : list of Column
-        In the order of the model's input.
-    answer : str
-        The answer's key: ``height_inches``, or ``price`` where the target has no unit.
-    human : str or None
-        The key of the answer in feet and inches, or None where the target is not in inches.
-    estimator : dict
-        ``name``, ``class`` and ``parameters``.
-    training : dict
-        ``n`` (rows), ``test_size`` and ``seed``.
-    metrics, baseline : dict
-        ``r2``, ``mae``, ``rmse`` (the target's unit) and ``n`` on the held-out rows: of the model, and of always
-        answering the mean.
-    interval : dict
-        ``coverage``, ``half_width`` (the target's unit; None where too few rows were held out) and ``n``.
-    data : dict
-        ``file``, ``rows`` and ``sha256`` of the table.
-    compiled : dict
-        ``tolerance``, ``worst`` (shares of the target's range) and ``rows`` of the comparison of the compiled form with
-        the original, and why it was ``refused``, or None.
-    golden : dict
-        ``rows``, shape (5, features), their ``answers``, and the ``tolerance``, a share of the target's range.
-    packages : dict of str to str
-        Versions of the packages that trained the model.
-
-    Examples
-    --------
-    >>> Signature.read().features[0].range
-    '145 to 300 pounds'
-    """
-
-    def __init__(self, card):
-        if card.get("format") != 1:
-            raise ModelError(f"The signature has format {card.get('format')!r}; this version of mlib reads format 1.")
-        self.card = card
-        self.name = card["name"]
-        self.version = card["version"]
-        self.title = card["title"]
-        self.target = Column(**card["target"])
-        self.features = [Column(**feature) for feature in card["features"]]
-        self.estimator = card["estimator"]
-        self.training = card["training"]
-        self.metrics = card["metrics"]
-        self.baseline = card["baseline"]
-        self.interval = card["interval"]
-        self.data = card["data"]
-        self.compiled = card["compiled"]
-        self.golden = card["golden"]
-        self.packages = card["packages"]
-        self._names = {feature.name for feature in self.features}
-        name, unit = key(self.target.name), self.target.unit
-        self.answer = f"{name}_{key(unit)}" if unit else name
-        if self.answer in ("interval", "warnings"):  # an answer has these keys already
-            self.answer += "_value"
-        self.human = f"{name}_human_readable" if unit == "inches" else None
-
-    @classmethod
-    def read(cls, model=None):
-        """Read it from a model's file, without loading the model.
-
-        Parameters
-        ----------
-        model : path, optional
-            As for `load_model`.
-
-        Returns
-        -------
-        Signature
-
-        Raises
-        ------
-        ModelError
-            The file is missing, damaged or foreign.
-        """
-        return _read_signature(model_path(model))
-
-    def words(self, value):
-        """Say a value of the target.
-
-        Parameters
-        ----------
-        value : float
-            In the target's unit.
-
-        Returns
-        -------
-        str
-            ``6 foot, 0 inches`` where the unit is inches, else the number and its unit.
-        """
-        return height_human(value) if self.human else self.amount(value)
-
-    def amount(self, value):
-        """Say a quantity in the target's unit, in four digits: ``2.053 inches``."""
-        return f"{value:.4g}" + (f" {self.target.unit}" if self.target.unit else "")
-
-    def example(self):
-        """Make a row that is answered: the medians of training.
-
-        Returns
-        -------
-        dict of str to number
-            Such as ``{"Weight": 205}``.
-        """
-        return {feature.name: _shown(feature.median) for feature in self.features}
-
-    def check(self, row):
-        """Check one row.
-
-        Parameters
-        ----------
-        row : mapping of str to number
-            Such as ``{"Weight": 200}``: pounds.
-
-        Returns
-        -------
-        values : list of float
-            In the features' order.
-        errors : list of dict
-            What is wrong; empty where the row can be predicted.
-        """
-        values, errors = [], []
-        for feature in self.features:
-            got = row.get(feature.name)
-            value = _number(got)
-            values.append(value)
-            low, high = feature.bounds
-            if value is None or not low < value < high:  # NaN is between no two numbers
-                errors.append({"field": feature.name, "got": _shown(got), "expected": feature.refusal(value)})
-        if len(row) > len(self.features) or not self._names.issuperset(row):
-            errors += self._unknown(row)
-        return values, errors
-
-    def check_names(self, columns):
-        """Check the columns of a table.
-
-        Parameters
-        ----------
-        columns : sequence of str
-
-        Raises
-        ------
-        InputError
-            A feature is missing, a column is not a feature, or one is there twice.
-        """
-        missing = [
-            {"field": feature.name, "got": None, "expected": "a column of that name"}
-            for feature in self.features
-            if feature.name not in columns
-        ]
-        twice = [
-            {"field": feature.name, "got": "several columns", "expected": "one column of that name"}
-            for feature in self.features
-            if list(columns).count(feature.name) > 1
-        ]
-        errors = missing + twice + self._unknown(dict.fromkeys(columns, "a column"))
-        if errors:
-            raise InputError(errors)
-
-    def _unknown(self, row):
-        unknown = itertools.islice((name for name in row if name not in self._names), MOST_PROBLEMS)
-        return [
-            {"field": _shown(str(name)), "got": _shown(row[name]), "expected": self._known_names(_shown(str(name)))}
-            for name in unknown
-        ]
-
-    def _known_names(self, name):
-        known = ", ".join(feature.name for feature in self.features)
-        return f"one of the fields: {known}." + _did_you_mean(name, self._names)
-
-    def check_array(self, array):
-        """Check many rows at once.
-
-        Parameters
-        ----------
-        array : numpy.ndarray of float64, shape (rows, features)
-
-        Raises
-        ------
-        InputError
-            With row, field and value.
-        """
-        import numpy as np
-
-        low, high = np.transpose([feature.bounds for feature in self.features])
-        bad = ~((low < array) & (array < high))
-        if bad.any():
-            raise InputError(
-                [
-                    {
-                        "row": int(row) + 1,
-                        "field": self.features[i].name,
-                        "got": _shown(float(array[row, i])),
-                        "expected": self.features[i].refusal(float(array[row, i])),
-                    }
-                    for row, i in np.argwhere(bad)[:MOST_PROBLEMS]
-                ]
-            )
-
-    def warnings(self, values):
-        """Tell which values of a checked row lie outside what training saw.
-
-        Parameters
-        ----------
-        values : sequence of float, shape (features,)
-
-        Returns
-        -------
-        list of dict
-            ``field``, ``got``, ``expected``; empty where all lie within.
-        """
-        return [
-            {"field": feature.name, "got": _shown(value), "expected": f"{feature.range}, as in training"}
-            for feature, value in zip(self.features, values)  # noqa: B905  # the hot path: strict costs
-            if not feature.min <= value <= feature.max
-        ]
-
-
-def key(name):
-    """A name as the answer's keys have it: ``Fuel type (l/100 km)`` is ``fuel_type_l_100_km``."""
-    return re.sub(r"\W+", "_", name).strip("_").lower() or "value"
-
-
-def plain(value):
-    """A number without needless digits: 180.0 is ``180``."""
-    return f"{value:.10g}"
-
-
-def _number(value):
-    """The value as float, or None where it is no number; text that looks like one is none."""
-    if isinstance(value, float):
-        return value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _shown(value):
-    """A refused value as an error shows it: short, and always JSON."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return value if len(value) <= 80 else value[:77] + "..."
-    if isinstance(value, numbers.Real):
-        try:
-            value = float(value)
-        except OverflowError:
-            return "a number too large"
-        if not math.isfinite(value):
-            return str(value)
-        return int(value) if value.is_integer() and abs(value) < 1e15 else value
-    kinds = {dict: "an object", list: "a list"}
-    return kinds.get(type(value), f"a {type(value).__name__}")
-
-
 # --------------------------------------------------------------------------------------------- load, predict
 
 
@@ -1201,7 +788,7 @@ class Model:
     ----------
     signature : Signature
     run : function
-        Of an array of float64, shape (rows, features), to one of shape (rows,).
+        Of an array of float64, shape (rows, inputs), to one of shape (rows,), or of (rows, classes) for a classifier.
     form : str
         "onnx" or "joblib".
 
@@ -1213,7 +800,7 @@ class Model:
 
     def __init__(self, signature, run, form):
         self.signature = signature
-        self.run = run
+        self.run = (lambda x: run(signature.spread(x))) if signature.has_dates else run
         self.form = form
 
     def predict(self, x):
@@ -1222,12 +809,13 @@ class Model:
         Parameters
         ----------
         x : array of float, shape (rows, features)
-            In the features' order and units.
+            In the features' order, as the model computes on them: numbers in their units, a category's place in the
+            signature, true and false as 1 and 0, dates in days since 1970, and NaN for what is missing.
 
         Returns
         -------
-        numpy.ndarray of float64, shape (rows,)
-            In the target's unit.
+        numpy.ndarray of float64, shape (rows,) or (rows, classes)
+            In the target's unit; of a classifier the probability of each class.
         """
         import numpy as np
 
@@ -1240,8 +828,10 @@ def _in_chunks(run, x):
 
     if len(x) <= CHUNK:
         return run(x)
-    answers = np.empty(len(x))
-    for start in range(0, len(x), CHUNK):
+    first = run(x[:CHUNK])
+    answers = np.empty((len(x), *first.shape[1:]))
+    answers[:CHUNK] = first
+    for start in range(CHUNK, len(x), CHUNK):
         answers[start : start + CHUNK] = run(x[start : start + CHUNK])
     return answers
 
@@ -1276,7 +866,7 @@ def load_model(model=None, sha256=None):
     """
     path = model_path(model)
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise OptionError(f"The sha256 is {_shown(sha256)!r}, expected 64 hex digits, as sha256sum prints them.")
+        raise OptionError(f"The sha256 is {shown(sha256)!r}, expected 64 hex digits, as sha256sum prints them.")
     return _load(path, sha256, _stamp(path), _stamp(compiled_path(path)))
 
 
@@ -1293,14 +883,15 @@ def _stamp(path):
 def _load(path, sha256, _path_stamp, _compiled_stamp):
     path = os.path.realpath(path)
     compiled = compiled_path(path)
-    if _is_alone(path):
-        content, signature, _ = _read_onnx(compiled)
+    if artifact.is_alone(path):
+        content, card, _ = artifact.read_onnx(compiled)
         _check_digest(compiled, content, sha256)
-        return _proved(compiled, _load_onnx(compiled, content, signature))
-    content, signature = _read_joblib(path)
+        return _proved(compiled, _load_onnx(compiled, content, Signature.parse(compiled, card)))
+    content, card = artifact.read_joblib(path)
+    signature = Signature.parse(path, card)
     digest = _check_digest(path, content, sha256)
     if os.path.lexists(compiled) and sha256 is None:  # a digest speaks for the file of that name, and for no other
-        compiled_content, _, compiled_from = _read_onnx(compiled)
+        compiled_content, _, compiled_from = artifact.read_onnx(compiled)
         if compiled_from == digest:
             return _proved(compiled, _load_onnx(compiled, compiled_content, signature))
     return _proved(path, _load_joblib(path, content, signature))
@@ -1340,20 +931,26 @@ def _load_joblib(path, content, signature):
             f"not safely read the other's. Install scikit-learn=={trained_with}, or train again: "
             f"./utilscli.py retrain --model-name {path}"
         )
-    return Model(signature, joblib.load(io.BytesIO(content)).predict, "joblib")
+    trained = joblib.load(io.BytesIO(content))
+    return Model(signature, trained.predict if signature.task == "regression" else trained.predict_proba, "joblib")
 
 
 def _proved(path, model):
     """Return a model that answers its golden rows as the trained one did; refuse it otherwise."""
+    import numpy as np
+
     golden, target = model.signature.golden, model.signature.target
-    answers = model.predict(golden["rows"])
-    difference = abs(answers - golden["answers"]) / (target.max - target.min)
+    answers = model.predict(np.array(golden["rows"], dtype=np.float64))
+    unit = target.max - target.min if model.signature.task == "regression" else 1.0
+    difference = abs(answers - golden["answers"]).reshape(len(answers), -1).max(axis=1) / unit
     row = int(difference.argmax())
     if not difference[row] <= golden["tolerance"]:
+        answer, expected = (
+            ", ".join(f"{value:.10g}" for value in np.ravel(part[row])) for part in (answers, golden["answers"])
+        )
         raise ModelError(
-            f"{path} answers {answers[row]:.10g} to its golden row {golden['rows'][row]}, and answered "
-            f"{golden['answers'][row]:.10g} where it was trained; another processor, or other package versions? "
-            "Train it again here."
+            f"{path} answers {answer} to its golden row {golden['rows'][row]}, and answered {expected} where it was "
+            "trained; another processor, or other package versions? Train it again here."
         )
     return model
 
@@ -1363,9 +960,9 @@ def predict(x, model=None, interval=False):
 
     Parameters
     ----------
-    x : number, mapping, list of mappings, pandas.DataFrame or numpy.ndarray
+    x : number, text, mapping, list of mappings, pandas.DataFrame or numpy.ndarray
         One value for a model of one feature (180: pounds), or rows that name their values (``{"Weight": 180}``),
-        or an array of float, shape (rows, features), in the features' order.
+        or an array of float, shape (rows, features), as for `Model.predict`.
     model : path or Model, optional
         As for `load_model`.
     interval : bool
@@ -1377,13 +974,14 @@ def predict(x, model=None, interval=False):
         A dict for one row, a list in their order for many: ``height_inches`` (``<target>_<unit>``), and
         ``height_human_readable`` where the target is in inches; ``interval`` with ``low``, ``high`` (the target's
         unit) and ``coverage`` where it was asked for; ``warnings`` where a value lies outside what training saw.
-        An array is answered by an array of float64, shape (rows,): the numbers alone.
+        Of a classifier ``<target>``, the most probable class, and ``probabilities``, a dict of each class's.
+        An array is answered by an array as of `Model.predict`: the numbers alone.
 
     Raises
     ------
     InputError
-        A value is missing, no number, NaN or infinite; a name is unknown; a value is zero or negative where
-        training saw only positive ones.
+        A value is missing, no number, NaN or infinite, or no category of the table; a name is unknown; a value is
+        zero or negative where the table has only positive ones.
     ModelError
         The model cannot be loaded, or has no interval.
     OptionError
@@ -1400,6 +998,8 @@ def predict(x, model=None, interval=False):
 
     model = model if isinstance(model, Model) else load_model(model)
     signature = model.signature
+    if interval and signature.interval is None:
+        raise OptionError("The model answers classes, and these have probabilities, no interval.")
     if interval and signature.interval["half_width"] is None:
         raise ModelError(
             f"The model has no prediction interval: {signature.interval['n']} held-out rows are too few for "
@@ -1411,12 +1011,12 @@ def predict(x, model=None, interval=False):
         if interval:
             raise OptionError("An array is answered by numbers alone. For intervals give rows: a list, or a DataFrame.")
         array = _array(x, signature)
-        return model.predict(array) if len(array) else np.empty(0)
+        return model.predict(array)
     if isinstance(x, Mapping):
         values, errors = signature.check(x)
         if errors:
             raise InputError(errors)
-        return _answer(signature, model.run(np.array([values])).item(), values, interval)
+        return _answer(signature, model.run(np.array([values])).tolist()[0], values, interval)
     if isinstance(x, (list, tuple)):
         return _answers(model, _rows(x, signature), interval)
     if hasattr(x, "columns"):
@@ -1424,7 +1024,57 @@ def predict(x, model=None, interval=False):
     if len(signature.features) == 1:
         return predict({signature.features[0].name: x}, model, interval)
     names = ", ".join(feature.name for feature in signature.features)
-    raise InputError([{"field": "(row)", "got": _shown(x), "expected": f"a mapping with {names}"}])
+    raise InputError([{"field": "(row)", "got": shown(x), "expected": f"a mapping with {names}"}])
+
+
+def read_rows(path, signature):
+    """Read the rows of a file that are to be predicted; needs no pandas, but for Parquet.
+
+    Parameters
+    ----------
+    path : path
+        CSV with a header line (any separator), JSON (a list of objects) or JSON lines, packed by gzip or not, or
+        Parquet; ``-`` is the standard input.
+    signature : Signature
+        Of the model that is to answer.
+
+    Returns
+    -------
+    rows : list of dict
+        As `predict` takes them: text is parsed, and columns that are no features are left out.
+    notices : list of str
+        What was left out.
+
+    Raises
+    ------
+    DataError
+        It cannot be read.
+
+    Examples
+    --------
+    >>> rows, notices = read_rows("htwtmlb.csv", Signature.read())
+    >>> rows[0], notices
+    ({'Weight': ...}, ['Ignored, no features of the model: ...'])
+    """
+    from core.reading import read_rows as read
+
+    rows, is_text, notices = read(path)
+    names = [feature.name for feature in signature.features]
+    present = dict.fromkeys(itertools.chain.from_iterable(rows))
+    ignored = [name for name in present if name not in names]
+    absent = [feature for feature in signature.features if feature.name not in present]
+    for feature in absent:
+        if not feature.missing:
+            raise DataError(
+                f"{path} has no column {feature.name!r}.{did_you_mean(feature.name, ignored)} "
+                f"It has: {', '.join(present)}."
+            )
+    if ignored:
+        notices = [*notices, f"Ignored, no features of the model: {', '.join(ignored)}."]
+    if absent:
+        notices = [*notices, f"Taken as missing in every row: {', '.join(feature.name for feature in absent)}."]
+    rows = [{name: row[name] for name in names if name in row} for row in rows]
+    return [signature.parse_row(row) for row in rows] if is_text else rows, notices
 
 
 def _array(x, signature):
@@ -1454,7 +1104,7 @@ def _rows(rows, signature):
             values, errors = signature.check(row)
         else:
             names = ", ".join(feature.name for feature in signature.features)
-            values, errors = [], [{"field": "(row)", "got": _shown(row), "expected": f"an object with {names}"}]
+            values, errors = [], [{"field": "(row)", "got": shown(row), "expected": f"an object with {names}"}]
         array.append(values)
         problems += [{"row": number, **error} for error in errors]
         if len(problems) > MOST_PROBLEMS:
@@ -1465,14 +1115,32 @@ def _rows(rows, signature):
 
 
 def _frame(table, signature):
-    """Check a DataFrame and make it an array: in one step where all columns are numbers."""
+    """Check a DataFrame and make it an array, a column at a time; all problems at once."""
     import numpy as np
 
     signature.check_names(table.columns)
-    table = table[[feature.name for feature in signature.features]]
-    if all(dtype.kind in "iuf" for dtype in table.dtypes):
-        return _array(table.to_numpy(np.float64, na_value=np.nan), signature)
-    return _rows(table.to_dict("records"), signature)
+    columns, problems = [], []
+    for feature in signature.features:
+        if feature.name not in table.columns:
+            columns.append(np.full(len(table), np.nan))
+            continue
+        column = table[feature.name]
+        if feature.kind == "number" and column.dtype.kind in "iuf":
+            values = column.to_numpy(np.float64, na_value=np.nan)
+            bad = np.flatnonzero(feature.refused(values)).tolist()
+        else:
+            cells = column.astype(object).where(column.notna(), None)
+            values = [feature.read(cell) for cell in cells]
+            bad = [row for row, value in enumerate(values) if value is None]
+        columns.append(values)
+        for row in bad[:MOST_PROBLEMS]:
+            got = column.iloc[row]
+            got = None if got is not got or got != got else got  # NaN, as a table says it
+            expected = feature.refusal(got)
+            problems.append({"row": row + 1, "field": feature.name, "got": shown(got), "expected": expected})
+    if problems:
+        raise InputError(sorted(problems, key=lambda problem: problem["row"]))
+    return np.column_stack(columns).astype(np.float64)
 
 
 def _answers(model, array, interval):
@@ -1485,7 +1153,9 @@ def _answers(model, array, interval):
 
 def _answer(signature, value, row, interval):
     """Put the answer to one checked row into words, with what is to be known beside it."""
-    if signature.human:
+    if signature.task == "classification":
+        answer = signature.classes(value)
+    elif signature.human:
         inches = round(value, 2)
         answer = {signature.answer: inches, signature.human: height_human(inches)}
     else:
@@ -1500,6 +1170,8 @@ def _answer(signature, value, row, interval):
         answer["warnings"] = warned
     return answer
 
+
+# ---------------------------------------------------------------------- the published steps, words for people
 
 # ---------------------------------------------------------------------- the published steps, words for people
 
@@ -1553,6 +1225,8 @@ def scale_input(feature, model=None):
     import numpy as np
 
     signature = load_model(model).signature
+    if any(feature.kind != "number" or feature.missing for feature in signature.features):
+        raise OptionError("Only numbers without gaps are scaled alone; this model has other features. Use predict.")
     means, scales = zip(*((column.mean, column.scale) for column in signature.features), strict=True)
     return (_array(np.asarray(feature), signature) - means) / scales
 
@@ -1580,36 +1254,9 @@ def scale_target(target, model=None):
     import numpy as np
 
     column = load_model(model).signature.target
+    if column.kind != "number":
+        raise OptionError("Only a target of numbers has a scale; this model answers classes. Use predict.")
     return np.asarray(target) * column.scale + column.mean
-
-
-def height_human(float_inches):
-    """Say a height in feet and inches, rounded to whole inches.
-
-    Parameters
-    ----------
-    float_inches : float
-        Inches.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        NaN or infinite.
-
-    Examples
-    --------
-    >>> height_human(71.6)
-    '6 foot, 0 inches'
-    """
-    if not math.isfinite(float_inches):
-        raise ValueError(f"A height of {float_inches} inches has no words; expected a finite number.")
-    whole = round(float(float_inches))
-    feet, inches = divmod(abs(whole), 12)
-    return f"{'-' if whole < 0 else ''}{feet} foot, {inches} inches"
 
 
 def human_readable_payload(predict_value, name="height"):

@@ -1,0 +1,1 @@
+"""What `mlib` is made of, one file a question."""

@@ -1,0 +1,623 @@
+"""What rows does a file hold?
+
+>>> table, sha256, notices = read_table("htwtmlb.csv")  # to train: a pandas table
+>>> table.shape
+(1277, 7)
+>>> rows, is_text, notices = read_rows("htwtmlb.csv")  # to predict: plain rows, without pandas
+>>> rows[0]["Weight"], is_text
+('225', True)
+
+It reads CSV with any usual separator and encoding, JSON lines, a JSON array of objects, each of them also gzipped,
+and Parquet. What it had to assume of a file it says in a notice; what it cannot read it refuses in one line.
+"""
+
+import codecs
+import collections
+import csv
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import stat
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+from core.errors import DataError, OptionError
+
+FORMATS = "CSV, JSON lines or a JSON array, each of them also gzipped, or Parquet"
+SNIFFED = 65_536  # bytes that the separator is told from,
+SNIFFED_ROWS = 100  # and so many rows of them
+SEPARATORS = "\t|;,"  # where two split a table equally well, the first is meant: commas stand in texts and numbers
+RARE_SEPARATORS = " :^~#!&*"  # what csv.Sniffer may find where none of the above splits the header
+BIG = 5 * 1024**2  # bytes of a CSV file from which on pandas reads in several threads, if it may open it itself
+PIECE = 1024**2  # bytes that are hashed or unpacked at once
+LARGEST = 4 * 1024**3  # bytes that a gzip file may unpack to
+
+GZIP = b"\x1f\x8b"
+PARQUET = b"PAR1"
+WIDE_BOMS = {  # those of UTF-32 first: one of them begins as one of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+BINARY = re.compile(rb"[\x01-\x08\x0e-\x19\x1c-\x1f]|^%PDF|^PK\x03\x04")  # what stands in no text
+NUMBER = re.compile(r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?")  # as written where the comma is the decimal point
+DECIMAL = re.compile(r"-?\d+,\d+")
+THOUSANDS = re.compile(r"-?[1-9]\d{0,2},\d{3}")  # may be 1234 as well as 1.234
+MILLIONS = re.compile(r"-?\d{1,3}(,\d{3}){2,}")
+SCRIPTS = {  # encodings in use of other scripts than the Latin one
+    *("cp932", "shift_jis", "euc_jp", "cp949", "euc_kr", "gb18030", "gbk", "gb2312", "big5", "cp950"),
+    *("cp1251", "koi8_r", "cp866", "iso8859_5", "cp1253", "iso8859_7", "cp1255", "cp1256", "cp874"),
+}
+POLISH = re.compile(r"[a-zó][¹³¿][a-zó]|£[a-zó]")  # cp1250's ą, ł, ż and Ł, read as cp1252
+
+
+# ----------------------------------------------------------------------------------------------- the two questions
+
+
+def read_table(path, encoding=None):
+    """Read a table to train on.
+
+    A column of CSV becomes numbers when all its cells are numbers. With another separator than the comma they may have
+    decimal commas. Empty cells, NA and the other marks that pandas knows are missing values.
+
+    Parameters
+    ----------
+    path : path
+        A file of CSV, JSON or Parquet, gzipped or not; also a pipe, such as ``/dev/stdin``.
+    encoding : str, optional
+        Such as ``"cp1250"``. It is told from the file unless given.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        The rows in the order of the file.
+    sha256 : str
+        Of the bytes of the file, as they lie on the disk; 64 hex digits.
+    notices : list of str
+        What was assumed: an encoding that is not UTF-8, an unusual separator.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty, damaged, of no known format, or changed while it was read; it has a header only;
+        two columns have one name; rows have more fields than the header.
+    OptionError
+        No encoding has the name that was given.
+
+    Examples
+    --------
+    >>> table, sha256, notices = read_table("htwtmlb.csv")
+    >>> int(table["Weight"].min()), sha256[:6], notices
+    (145, '3eb759', [])
+    """
+    _check_encoding(encoding)
+    found = None if encoding else _big_csv(path)
+    if found:
+        return found
+    content = _content(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    content = _unpacked(content, path)
+    if _is_parquet(path, content):
+        return _parquet_table(content, path), sha256, []
+    text, notices = _text(content, path, encoding)
+    if _is_json(path, text):
+        return _json_table(text, path), sha256, notices
+    separator, more = _separator(text[:SNIFFED], path)
+    return _csv_table(text.encode(), separator, path), sha256, notices + more
+
+
+def read_rows(path):
+    """Read rows to predict, without pandas.
+
+    The cells of CSV stay text, as they stand in the file. Only a number with a decimal comma gets a point, when the
+    separator is not the comma.
+
+    Parameters
+    ----------
+    path : path
+        A file as for ``read_table``; ``"-"`` is the standard input. Only Parquet needs pandas.
+
+    Returns
+    -------
+    rows : list of dict
+        A dict a row, from the columns' names to the cells.
+    is_text : bool
+        Whether the cells are text that has yet to be parsed: CSV has no other.
+    notices : list of str
+        What was assumed: an encoding that is not UTF-8, an unusual separator.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty, damaged or of no known format; it has a header only; two columns have one name;
+        a row has too many or too few fields; a quote is not closed; the JSON has NaN or a key twice; it is Parquet,
+        and pandas or pyarrow is not installed.
+
+    Examples
+    --------
+    >>> rows, is_text, notices = read_rows("htwtmlb.csv")
+    >>> len(rows), rows[0]["Age"], is_text
+    (1277, '23.95', True)
+    """
+    content = _content(path)
+    path = "The standard input" if path == "-" else path
+    content = _unpacked(content, path)
+    if _is_parquet(path, content):
+        return _parquet_rows(content, path), False, []
+    text, notices = _text(content, path, None)
+    if _is_json(path, text):
+        return [row for _, row in _json_rows(text, path)], False, notices
+    separator, more = _separator(text[:SNIFFED], path)
+    return _csv_rows(text, separator, path), True, notices + more
+
+
+# ------------------------------------------------------------------------------------------------------ the bytes
+
+
+def _content(path):
+    """Read the bytes once: what comes through a pipe comes once."""
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. Name a file of {FORMATS}.") from error
+
+
+def _unpacked(content, path):
+    """Unpack gzip, by its first bytes; refuse what is cut off, damaged, empty, or a bomb."""
+    import gzip
+
+    if content.startswith(GZIP):
+        unpacked = io.BytesIO()
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                while piece := file.read(PIECE):
+                    unpacked.write(piece)
+                    if unpacked.tell() > LARGEST:
+                        raise DataError(f"{path} unpacks to more than {LARGEST:,} bytes. Unpack it, and take a part.")
+        except EOFError as error:
+            raise DataError(f"{path} is gzip that is cut off. Copy or download it again.") from error
+        except (OSError, zlib.error) as error:
+            raise DataError(f"{path} is gzip that is damaged ({error}). Copy or download it again.") from error
+        content = unpacked.getvalue()
+    if not content.strip():
+        raise DataError(f"{path} is empty. It needs a header line and rows.")
+    return content
+
+
+def _suffix(path):
+    """Return the end of the name that tells the format, without .gz: ".csv"; "" where there is none."""
+    name = str(path).lower().removesuffix(".gz")
+    return os.path.splitext(name)[1]
+
+
+def _is_parquet(path, content):
+    """Tell Parquet by name or by its first bytes."""
+    return _suffix(path) == ".parquet" or content.startswith(PARQUET)
+
+
+def _is_json(path, text):
+    """Tell JSON by name, else by how it begins: with an object, or with an array of objects."""
+    suffix = _suffix(path)
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        return True
+    return suffix not in (".csv", ".tsv") and bool(re.match(r"\s*(\{|\[\s*[{\]])", text))
+
+
+# ------------------------------------------------------------------------------------------------------- the text
+
+
+def _check_encoding(encoding):
+    """Refuse a name that no text encoding has."""
+    try:
+        codecs.lookup(encoding or "utf-8")
+        b"a".decode(encoding or "utf-8")
+    except UnicodeError:
+        return  # a single byte is no text in UTF-16: it is an encoding
+    except (LookupError, ValueError) as error:
+        raise OptionError(f"There is no encoding {encoding!r}. Name one such as utf-8, cp1252 or shift-jis.") from error
+
+
+def _text(content, path, encoding):
+    """Return the text without byte order mark, and a notice where its encoding is a guess."""
+    wide = next((name for mark, name in WIDE_BOMS.items() if content.startswith(mark)), None)
+    if not (encoding or wide) and BINARY.search(content[:SNIFFED]):
+        raise DataError(f"{path} is of no known format. Save it as {FORMATS}.")
+    notices = []
+    try:
+        text = content.decode(encoding or wide or "utf-8")
+    except UnicodeDecodeError as error:
+        if encoding or wide:
+            raise DataError(
+                f"{path} is no {encoding or wide} (byte {error.start}, line {_line(content, error.start)}). "
+                "Name its encoding, or save it as UTF-8."
+            ) from error
+        text, notices = _guessed(content, path, error.start)
+    text = text.removeprefix("\ufeff")
+    if "\0" in text:
+        raise DataError(
+            f"{path} has a NUL byte (line {_line(text, text.index(chr(0)))}): it is damaged, no text, or text of "
+            f"another encoding. Save it as {FORMATS}, in UTF-8."
+        )
+    if not text.strip():
+        raise DataError(f"{path} is empty. It needs a header line and rows.")
+    return text, notices
+
+
+def _line(content, position):
+    """Return the number of the line, from 1, in which a position lies."""
+    return content.count("\n" if isinstance(content, str) else b"\n", 0, position) + 1
+
+
+def _guessed(content, path, position):
+    """Decode what is not UTF-8 from `position` on, by the likeliest encoding; say which."""
+    whole = content.decode("utf-8", "replace")
+    wrong = whole.count("\ufffd")
+    if sum(map(len, re.findall(r"[^\x00-\x7f]+", whole))) > 2 * wrong:  # most of what is not ASCII is good UTF-8
+        raise DataError(
+            f"{path} is UTF-8 that is damaged, first at byte {position}, line {_line(content, position)}. "
+            "Mend it, or name its encoding."
+        )
+    encoding = _likeliest_encoding(content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is neither UTF-8 (byte {position}) nor {encoding} (byte {error.start}, line "
+            f"{_line(content, error.start)}). Name its encoding, or save it as UTF-8."
+        ) from error
+    return text, [f"{path} is no UTF-8; it was read as {encoding}."]
+
+
+def _likeliest_encoding(content):
+    """Guess the encoding of bytes that are not UTF-8.
+
+    What charset-normalizer says counts for scripts whose letters beyond ASCII stand side by side. Those of Western
+    Europe stand alone; of a dozen short tables in cp1252 it tells half as something else, so that guess is ours.
+    """
+    import charset_normalizer
+
+    lines = b"\n".join(line for line in content[: 4 * SNIFFED].splitlines() if not line.isascii())
+    told = [match.encoding for match in charset_normalizer.from_bytes(lines) if match.encoding in SCRIPTS]
+    for encoding in (*told, "cp932"):
+        if _is_script(lines.decode(encoding, "replace")):
+            return encoding
+    text = content.decode("cp1252", "replace")
+    return "cp1250" if POLISH.search(text) or "\ufffd" in text else "cp1252"
+
+
+def _is_script(text):
+    """Tell whether the letters beyond ASCII stand side by side, and those of alphabets beside no Latin ones."""
+    if "\ufffd" in text or re.search(r"[a-zA-Z][\u0370-\u1fff]|[\u0370-\u1fff][a-zA-Z]", text):
+        return False
+    runs = re.findall(r"[\u0370-\u1fff\u3040-\ud7ff]{2,}", text)
+    return 2 * sum(map(len, runs)) > len(re.findall(r"[^\x00-\x7f]", text))
+
+
+# ------------------------------------------------------------------------------------------------------------ CSV
+
+
+def _separator(sample, path):
+    """Tell what separates the fields; return it, and a notice where it is an unusual one."""
+    found = {separator: _fit(sample, separator) for separator in SEPARATORS}
+    best = max(found, key=found.get)
+    if found[best]:
+        return best, []
+    try:
+        rare = csv.Sniffer().sniff(sample[: SNIFFED // 8], RARE_SEPARATORS).delimiter
+    except csv.Error:
+        return ",", []
+    if _fit(sample, rare) < 1:
+        return ",", []
+    return rare, [f"{path} was read as a table whose fields are separated by {rare!r}."]
+
+
+def _fit(sample, separator):
+    """Return the share of the sample's rows that a separator splits into as many fields as the header, 0 to 1."""
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
+    try:
+        rows = [row for row in itertools.islice(reader, SNIFFED_ROWS) if row]
+    except csv.Error:
+        return 0
+    if len(sample) == SNIFFED and len(rows) > 1:
+        rows.pop()  # it may be cut off
+    width = len(rows[0]) if rows else 0
+    if width < 2 or any(name.count('"') % 2 for name in rows[0]):  # or it splits a quoted name
+        return 0
+    fitting = sum(len(row) == width or (len(row) == width + 1 and not row[-1]) for row in rows)
+    return fitting / len(rows)
+
+
+def _check_names(names, path):
+    """Return the columns' names as pandas has them; refuse two of one name, and more than one without a name."""
+    nameless = names.count("")
+    if nameless > 1:
+        raise DataError(f"{path} has {nameless} columns without a name. Give each a name of its own.")
+    names = [name or f"Unnamed: {position}" for position, name in enumerate(names)]
+    name, times = collections.Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise DataError(f"{path} has {times} columns of the name {name!r}. Give each a name of its own.")
+    return names
+
+
+def _big_csv(path):
+    """Read a big plain UTF-8 CSV file by its name, which pandas does in threads; None for any other file.
+
+    It is hashed in a thread beside. What it is found to be only on the way (no UTF-8, a NUL byte) is not said here:
+    it is read again, in whole.
+    """
+    try:
+        before = os.stat(path)
+        if before.st_size < BIG or not stat.S_ISREG(before.st_mode) or str(path).startswith(("/dev/", "/proc/")):
+            return None
+        with open(path, "rb") as file, ThreadPoolExecutor(1) as pool:
+            sample = _plain_sample(file.read(SNIFFED))
+            if sample is None or _suffix(path) == ".parquet" or _is_json(path, sample):
+                return None
+            file.seek(0)
+            digest = pool.submit(_digest, file)
+            separator, notices = _separator(sample, path)
+            table = _csv_table(os.path.abspath(path), separator, path)
+            sha256, has_nul = digest.result()
+        after = os.stat(path)
+    except UnicodeDecodeError:
+        return None
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. Name a file of {FORMATS}.") from error
+    if (before.st_ino, before.st_size, before.st_mtime_ns) != (after.st_ino, after.st_size, after.st_mtime_ns):
+        raise DataError(f"{path} changed while it was read. Try again when it is whole.")
+    return None if has_nul else (table, sha256, notices)
+
+
+def _plain_sample(start):
+    """Decode the first bytes of a file; None where they are not plain UTF-8 text."""
+    if start.startswith((GZIP, PARQUET, *WIDE_BOMS)) or b"\0" in start or BINARY.search(start):
+        return None
+    try:
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(start)
+    except UnicodeDecodeError:
+        return None
+
+
+def _digest(file):
+    """Return the sha256 of an open file, and whether it has a NUL byte."""
+    digest, has_nul = hashlib.sha256(), False
+    while piece := file.read(PIECE):
+        digest.update(piece)
+        has_nul = has_nul or b"\0" in piece
+    return digest.hexdigest(), has_nul
+
+
+def _csv_table(source, separator, path):
+    """Read a table from the name of a file, or from bytes."""
+    import pandas as pd
+
+    def read(**options):
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        return pd.read_csv(file, sep=separator, compression=None, **options)
+
+    try:
+        header = read(header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+        names = _check_names(header, path)
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            warnings.simplefilter("error", pd.errors.DtypeWarning)
+            try:
+                table = read(index_col=False)
+            except pd.errors.DtypeWarning:  # pandas parsed a column as numbers here and as text there
+                table = read(index_col=False, low_memory=False)
+    except pd.errors.ParserWarning as error:
+        raise DataError(f"{path} has rows with more fields than its header.") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty. It needs a header line and rows.") from error
+    except pd.errors.ParserError as error:
+        reason = str(error).strip().replace("Error tokenizing data. C error: ", "")
+        raise DataError(f"{path} cannot be read as CSV: {reason}.") from error
+    if table.empty:
+        raise DataError(f"{path} has a header but no rows.")
+    table.columns = names
+    if separator != ",":
+        for name in [name for name in names if not pd.api.types.is_numeric_dtype(table[name])]:
+            table[name] = _with_decimal_points(table[name], separator)
+    return table
+
+
+def _with_decimal_points(column, separator):
+    """Make numbers of a column of texts, when all of them are numbers with decimal commas."""
+    cells = column.dropna()
+    if cells.empty or not isinstance(cells.iloc[0], str) or not NUMBER.fullmatch(cells.iloc[0]):
+        return column
+    if not cells.str.fullmatch(NUMBER.pattern).all() or not _has_decimal_commas(cells, separator):
+        return column
+    return column.str.replace(",", ".", regex=False).astype(float)
+
+
+def _has_decimal_commas(cells, separator):
+    """Tell whether the commas in a column's numbers are decimal ones: 1,234 alone may be a thousand."""
+    if separator == ",":
+        return False
+    commas = [cell for cell in cells if "," in cell]
+    if any(MILLIONS.fullmatch(cell) for cell in commas):
+        return False
+    return separator == ";" or any(DECIMAL.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for cell in commas)
+
+
+def _csv_rows(text, separator, path):
+    """Read rows of text."""
+    lines = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for line in reader:
+            if line and (len(line) > 1 or not line[0] or line[0].strip()):  # as pandas, skip blank lines
+                lines.append(line)
+    except csv.Error as error:
+        reason = str(error).replace("unexpected end of data", "a quote is not closed")
+        raise DataError(f"{path}, row {len(lines)}: {reason}. (The header is row 0.)") from error
+    names, rows = _check_names(lines[0], path), lines[1:]
+    if not rows:
+        raise DataError(f"{path} has a header but no rows.")
+    if all(len(row) == len(names) + 1 and not row[-1] for row in rows):  # a separator at the end of each row
+        rows = [row[:-1] for row in rows]
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise DataError(f"{path}, row {number} has {len(row)} fields, and the header has {len(names)}.")
+    columns = [_decimal_points(cells, separator) for cells in zip(*rows, strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _decimal_points(cells, separator):
+    """Write a column's numbers with a point, where they have decimal commas."""
+    if not _has_decimal_commas(cells, separator):
+        return cells
+    return [cell.replace(",", ".") if DECIMAL.fullmatch(cell) else cell for cell in cells]
+
+
+# ----------------------------------------------------------------------------------------------------------- JSON
+
+
+def _object(pairs):
+    """Make an object of its pairs; refuse a key that stands there twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in an object")
+    return made
+
+
+def _constant(name):
+    """Refuse NaN and Infinity, which Python's parser would take."""
+    raise ValueError(f"{name} is no JSON; write null for what is missing")
+
+
+SPACE = re.compile(r"[ \t\r\n]*")
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+
+def _json_rows(text, path):
+    """Return the rows, each with the line that it begins in: of an array, of lines, or of indented objects."""
+    text = text.rstrip()
+    start = len(text) - len(text.lstrip())
+    if text.startswith("[", start):
+        found = _values(text, start + 1, path, is_array=True)
+    elif text[start:].split("\n", 1)[0].strip() == "{":
+        found = _values(text, start, path, is_array=False)
+    else:
+        lines = enumerate(text.split("\n"), 1)
+        found = [(number, line, _line_value(line, number, path)) for number, line in lines if line.strip()]
+    for number, raw, row in found:
+        if not isinstance(row, dict):
+            raise DataError(f'{path}, line {number}: expected an object a row, such as {{"x": 1}}.')
+        if "\\u" in raw:
+            _check_surrogates(row, number, path)
+    if not found:
+        raise DataError(f"{path} has no rows.")
+    return [(number, row) for number, _, row in found]
+
+
+def _value(text, start, number, path):
+    """Decode the JSON value that begins at a place; return it, and where it ends."""
+    try:
+        return DECODER.raw_decode(text, start)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except json.JSONDecodeError as error:
+        number += text.count("\n", start, error.pos)
+        reason = error.msg
+    except ValueError as error:
+        reason = "a number has too many digits" if str(error).startswith("Exceeds the limit") else str(error)
+    raise DataError(f"{path}, line {number} cannot be read as JSON: {reason}.")
+
+
+def _line_value(line, number, path):
+    """Decode a line of JSON lines."""
+    line = line.strip()
+    value, end = _value(line, 0, number, path)
+    if end < len(line):
+        raise DataError(f"{path}, line {number} cannot be read as JSON: more stands behind the value.")
+    return value
+
+
+def _values(text, position, path, is_array):
+    """Decode the values of a JSON array, or such as follow each other, one by one: so the line of each is known."""
+    found, number, counted = [], 1, 0
+    position = SPACE.match(text, position).end()
+    is_open = not (is_array and text.startswith("]", position))
+    while is_open:
+        number, counted = number + text.count("\n", counted, position), position
+        value, end = _value(text, position, number, path)
+        found.append((number, text[position:end], value))
+        position = SPACE.match(text, end).end()
+        is_open = text.startswith(",", position) if is_array else position < len(text)
+        if is_array and is_open:
+            position = SPACE.match(text, position + 1).end()
+    number += text.count("\n", counted, position)
+    if is_array and not text.startswith("]", position):
+        raise DataError(f"{path}, line {number} cannot be read as JSON: expected a comma or the array's end.")
+    if is_array and position + 1 < len(text):
+        raise DataError(f"{path}, line {number} cannot be read as JSON: more stands behind the array.")
+    return found
+
+
+def _check_surrogates(row, number, path):
+    r"""Refuse half a character, such as ``\ud800``, which no file can hold."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}, line {number} has half a character, {error.object[error.start]!a}.") from error
+
+
+def _json_table(text, path):
+    """Make a table of JSON."""
+    import pandas as pd
+
+    table = pd.DataFrame([row for _, row in _json_rows(text, path)])
+    _check_cells(table, path)
+    return table
+
+
+def _check_cells(table, path):
+    """Refuse a table without rows or columns, and cells that are objects or lists."""
+    import pandas as pd
+
+    if table.empty:
+        raise DataError(f"{path} has no rows.")
+    for name in filter(lambda name: pd.api.types.is_object_dtype(table[name]), table):
+        for number, cell in enumerate(table[name], 1):
+            if isinstance(cell, (dict, list)) or (hasattr(cell, "__array__") and hasattr(cell, "__len__")):
+                kind = "an object" if isinstance(cell, dict) else "a list"
+                raise DataError(f"{path}, row {number}, column {name!r} is {kind}, expected a number, text or boolean.")
+
+
+# -------------------------------------------------------------------------------------------------------- Parquet
+
+
+def _parquet_table(content, path):
+    """Read a table from the bytes of a Parquet file; pandas' index, where it has a name, becomes columns."""
+    try:
+        import pandas as pd
+
+        table = pd.read_parquet(io.BytesIO(content))
+    except ImportError as error:
+        raise DataError(f"{path} is Parquet, which needs two packages more: pip install pandas pyarrow.") from error
+    except (ValueError, OSError, NotImplementedError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0].rstrip(".")
+        raise DataError(f"{path} is no whole Parquet file ({reason}). Copy or write it again.") from error
+    names = [name for name in table.index.names if name is not None]
+    table = table.reset_index(names) if names else table
+    table = table.reset_index(drop=True)
+    table.columns = _check_names([str(name) for name in table.columns], path)
+    _check_cells(table, path)
+    return table
+
+
+def _parquet_rows(content, path):
+    """Read rows from the bytes of a Parquet file; what is missing is None."""
+    table = _parquet_table(content, path).astype(object)
+    return table.where(table.notna(), None).to_dict("records")
