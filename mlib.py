@@ -134,7 +134,7 @@ def data(path=DATA):
 
 def _read(path, target, features, drop, category, task):
     """Read a table and tell what its columns hold."""
-    from core.columns import understand, understand_target
+    from core.columns import understand
     from core.reading import read_table
 
     table, digest, notices = read_table(path)
@@ -147,8 +147,7 @@ def _read(path, target, features, drop, category, task):
         notices = [*notices, f"{rows - len(table):,} of {rows:,} rows have no {target}; they are not used."]
         if table.empty:
             raise DataError(f"{path}: the target {target!r} is empty in every row.")
-    found, left_out = understand(table, path, target, features, drop, category)
-    goal, task, about_target = understand_target(table, path, target, task)
+    found, goal, task, told = understand(table, path, target, features, drop, category, task)
     return {
         "features": found,
         "target": goal,
@@ -156,7 +155,7 @@ def _read(path, target, features, drop, category, task):
         "rows": rows,
         "digest": digest,
         "is_published": is_published,
-        "notices": [*notices, *left_out, *about_target],
+        "notices": [*notices, *told],
     }
 
 
@@ -265,7 +264,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     goal, task, notices = table["target"], table["task"], table["notices"]
     estimator = estimator or estimators.DEFAULTS[task]
     if task == "classification" and min_r2 is not None:
-        raise OptionError("The least R² is of numbers, and the target's classes have none.")
+        raise OptionError(f"The least R² is of numbers; the target {target!r} has classes, and they have none.")
     if task == "regression" and calibrate:
         raise OptionError("Probabilities are calibrated, and a regression has none: its target is a number.")
     estimators.make_estimator(estimator, task, parameters, seed)  # a mistake in it is told before the work
@@ -447,6 +446,8 @@ def _check_options(tsize, task, cv, search, seed, min_r2, model_name):
         raise OptionError(f"The tries of the search are {search!r}, expected a whole number from 1.")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
         raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
+    if min_r2 is not None and task == "classification":
+        raise OptionError("The least R² is of numbers, and classes have none.")
     if min_r2 is not None and not min_r2 <= 1:
         raise OptionError(f"The least R² is {min_r2!r}, expected a number of at most 1.")
     if os.fspath(model_name).endswith(".onnx"):
@@ -1052,7 +1053,7 @@ def read_rows(path, signature):
 
     Examples
     --------
-    >>> rows, notices = read_rows("htwtmlb.csv", Signature.read())
+    >>> rows, notices = read_rows(DATA, Signature.read())
     >>> rows[0], notices
     ({'Weight': ...}, ['Ignored, no features of the model: ...'])
     """
@@ -1135,7 +1136,7 @@ def _frame(table, signature):
         columns.append(values)
         for row in bad[:MOST_PROBLEMS]:
             got = column.iloc[row]
-            got = None if got is not got or got != got else got  # NaN, as a table says it
+            got = None if column.isna().iloc[row] else got
             expected = feature.refusal(got)
             problems.append({"row": row + 1, "field": feature.name, "got": shown(got), "expected": expected})
     if problems:

@@ -1,7 +1,7 @@
 """What do a table's columns hold: numbers, categories, true and false, dates, or nothing to learn from?
 
->>> found, notices = understand(table, "houses.csv", "price")
->>> [(column.name, column.kind) for column in found]
+>>> features, target, task, notices = understand(table, "houses.csv", "price")
+>>> [(column.name, column.kind) for column in features]
 [('rooms', 'number'), ('city', 'category')]
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from core.errors import DataError, OptionError, did_you_mean, plain, shown
-from core.signature import DATE_PARTS, EPOCH, WORDS, date_parts
+from core.signature import DATE_PARTS, EPOCH, WORDS, category_text, date_parts
 
 BINS = 10  # of a column's histogram in the signature
 LARGEST = 1e100  # of numbers that are trained on: squares and sums of them are still numbers
@@ -32,7 +32,7 @@ DATE_FORMATS = (
     "%Y-%m",
 )
 TIMES = ("", " %H:%M", " %H:%M:%S")
-EITHER = "dates that may be month/day or day/month: write them as 2024-05-31"
+EITHER = "of dates that may be month/day or day/month (write them as 2024-05-31)"
 
 IDENTIFIER = re.compile(r"(?i)(^|[^a-z]|[a-z])id$|^(rownames?|row|index|key|nr|no|number|unnamed: 0)$")
 
@@ -50,7 +50,7 @@ class Found:
     categories : list of str or number
         Of a category, else empty.
     format : str or None
-        Of dates that are not in ISO 8601.
+        Of dates: "ISO8601", or as strftime has it.
     """
 
     name: str
@@ -70,28 +70,34 @@ class Found:
 # ------------------------------------------------------------------------------------------------ understand
 
 
-def understand(table, path, target, features=None, drop=(), category=()):
-    """Tell what the features of a table hold.
+def understand(table, path, target, features=None, drop=(), category=(), task=None):
+    """Tell what the columns of a table hold.
 
     Parameters
     ----------
     table : pandas.DataFrame
+        Its index tells the row in the file, from 0.
     path : path
         Where it is from, for the errors.
     target : str
-        The column to predict.
+        The column to predict, without gaps.
     features : sequence of str, optional
         The columns to predict from; without it all that something can be learnt from.
     drop : sequence of str
         Columns that are left out.
     category : sequence of str
         Columns that are categories, whatever they look like.
+    task : str, optional
+        "regression" or "classification"; without it, it is told from the target.
 
     Returns
     -------
     features : list of Found
+    target : Found
+        A number, or a category of the classes.
+    task : str
     notices : list of str
-        What was left out, and why.
+        What was left out, and why; and how the target was taken where it might be otherwise.
 
     Raises
     ------
@@ -102,102 +108,38 @@ def understand(table, path, target, features=None, drop=(), category=()):
 
     Examples
     --------
-    >>> features, notices = understand(table, "titanic.csv", "survived", drop=["name"])
-    """
-    _check_names(table, path, target, features, drop, category)
-    names = [name for name in features or table.columns if name not in {target, *drop}]
-    kinds, left_out = {}, {}
-    for name in names:
-        kinds[name] = "category" if name in category else _kind(table[name], name)
-        reason = _nothing_to_learn(table[name], name, kinds[name], path)
-        if reason and not features and name not in category:
-            left_out[name] = reason
-    kept = [name for name in names if name not in left_out]
-    if not kept:  # a row's number is better than nothing
-        kept = [name for name in names if kinds[name] in ("number", "date") and table[name].nunique() > 1]
-    if not kept:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise DataError(f"{path} has no column to predict {target!r} from. {reasons or 'It has no other column'}.")
-    ambiguous = [name for name in kept if kinds[name] == EITHER]
-    if ambiguous:
-        raise DataError(f"{path}: column {ambiguous[0]!r} has {EITHER}, or leave it out: --drop '{ambiguous[0]}'.")
-    check(table, {name: kinds[name] for name in kept}, path)
-    reasons = dict.fromkeys(left_out.values())
-    notices = [
-        f"Left out, {reason}: {', '.join(name for name in left_out if left_out[name] == reason)}."
-        for reason in reasons
-        if any(left_out[name] == reason and name not in kept for name in left_out)
-    ]
-    return [_encode(table[name], name, kinds[name]) for name in kept], notices
-
-
-def understand_target(table, path, name, task=None):
-    """Tell what the target holds, and whether to answer numbers or classes.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    path : path
-        Where it is from, for the errors.
-    name : str
-        The column to predict, without gaps.
-    task : str, optional
-        "regression" or "classification"; without it, it is told from the column.
-
-    Returns
-    -------
-    target : Found
-        A number, or a category of the classes.
-    task : str
-    notices : list of str
-
-    Raises
-    ------
-    DataError
-        It cannot be the target of that task.
-
-    Examples
-    --------
-    >>> target, task, notices = understand_target(table, "iris.csv", "species")
+    >>> features, target, task, notices = understand(table, "iris.csv", "species", drop=["sepal width"])
     >>> task, target.categories
     ('classification', ['setosa', 'versicolor', 'virginica'])
     """
-    column = table[name]
-    kind, notices = _kind(column, name), []
-    if kind in ("date", EITHER):
-        raise DataError(f"{path}: the target {name!r} holds dates; expected numbers or classes.")
-    if task is None:
-        task = "regression" if kind == "number" else "classification"
-        if kind == "number":
-            check(table, {name: kind}, path)
-            levels = column.unique()
-            if _are_few_whole_numbers(column, levels):
-                task = "classification"
-                notices.append(
-                    f"{name} has {len(levels)} whole numbers only: they are taken as classes. "
-                    "--task regression takes them as numbers."
-                )
-    if task == "regression":
-        if kind == "category":
-            raise DataError(f"{path}: the target {name!r} is text, such as {str(column.iloc[0])!r}; expected numbers.")
-        check(table, {name: kind}, path)
-        found = replace(_encode(column, name, kind), kind="number")
-        if found.values.min() == found.values.max():
-            raise DataError(f"{path}: the target {name!r} is {plain(found.values[0])} in every row; nothing to learn.")
-        return found, task, notices
-    if kind == "number":
-        check(table, {name: kind}, path)
-    found = _encode(column, name, "category")
-    if kind == "boolean":
-        found = _boolean_classes(column, found)
-    if len(found.categories) < 2:
-        raise DataError(f"{path}: the target {name!r} is {found.categories[0]!r} in every row; nothing to learn.")
-    if len(found.categories) > max(2, len(column) * OWN_VALUES):
-        raise DataError(
-            f"{path}: the target {name!r} has {len(found.categories):,} different values in {len(column):,} rows; "
-            "that is no set of classes."
-        )
-    return found, task, notices
+    _check_names(table, path, target, features, drop, category)
+    names = [name for name in features or table.columns if name not in {target, *drop}]
+    looks = {name: _look(table[name], name, is_category=name in category) for name in names}
+    reasons = {name: _nothing_to_learn(table[name], looks[name]) for name in names}
+    wanted = {*(features or ()), *category}
+    kept = [name for name in names if not reasons[name] or (name in wanted and reasons[name] in OVERRULED)]
+    if not kept and not features:  # a row's number is better than nothing
+        kept = [name for name in names if looks[name].kind == "number" and reasons[name] in OVERRULED]
+    for name in names:
+        if name not in kept and (features or name in category):
+            raise DataError(f"{path}: column {name!r} is {reasons[name]}; nothing can be learnt from it.")
+    if not kept:
+        why = "; ".join(f"{name} is {reasons[name]}" for name in names)
+        raise DataError(f"{path} has no column to predict {target!r} from: {why or 'it has no other'}.")
+    goal = _look(table[target], target)
+    task, notices = _task(table[target], goal, task, path)
+    kinds = {name: looks[name].kind for name in kept}
+    check(table, {**kinds, target: goal.kind if goal.kind == "number" else "category"}, path)
+    left_out = {
+        reason: [name for name in names if reasons[name] == reason and name not in kept] for reason in reasons.values()
+    }
+    notices += [f"Left out, {reason}: {', '.join(names)}." for reason, names in left_out.items() if names]
+    return (
+        [_encode(table[name], looks[name]) for name in kept],
+        _encode_target(table[target], goal, task, path),
+        task,
+        notices,
+    )
 
 
 def _check_names(table, path, target, features, drop, category):
@@ -210,84 +152,93 @@ def _check_names(table, path, target, features, drop, category):
         raise OptionError(f"A feature was named twice: {', '.join(features)}.")
     if target in {*drop, *category}:
         raise OptionError(f"{target!r} is the target; it cannot be dropped or made a category (see --task).")
-    for name in {*drop} & {*(features or ()), *category}:
+    for name in sorted({*drop} & {*(features or ()), *category}):
         raise OptionError(f"{name!r} is to be dropped, and to be used. Name it once.")
     for name in (target, *(features or ()), *drop, *category):
         if name not in table.columns:
-            hint = did_you_mean(name, table.columns) or " Name the target with --target." * (name == target)
+            hint = did_you_mean(name, table.columns)
+            if not hint and name == target:
+                hint = " Name the target: --target NAME."
             raise DataError(f"{path} has no column {name!r}.{hint} It has: {', '.join(map(str, table.columns))}.")
     for name in category:
         if features and name not in features:
             raise OptionError(f"{name!r} is to be a category, and is not among the features. Name it with --feature.")
 
 
-def _kind(column, name):
+@dataclass(frozen=True)
+class _Look:
+    """A first look at a column: its kind; of text each cell's place among its levels, and how often each is there."""
+
+    name: str
+    kind: str
+    places: object = None
+    levels: object = None
+    counts: object = None
+    formats: tuple = ()
+
+
+def _look(column, name, is_category=False):
     """Tell what a column holds."""
+    import numpy as np
     import pandas as pd
 
     kind = column.dtype.kind
-    if kind == "b" or column.dtype == "boolean":
-        return "boolean"
-    if pd.api.types.is_numeric_dtype(column.dtype) and kind != "c":
-        return "number"
-    if kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
-        return "date"
+    if not is_category:
+        if kind == "b" or column.dtype == "boolean":
+            return _Look(name, "boolean")
+        if pd.api.types.is_numeric_dtype(column.dtype) and kind != "c":
+            return _Look(name, "number")
+        if kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
+            return _Look(name, "date")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+        return _look(column, name, is_category=is_category or column.dtype.kind in "iuf")
     try:
-        counts = column.astype(object).value_counts() if kind == "O" else column.value_counts()
+        places, levels = pd.factorize(column)
     except TypeError as error:
         raise DataError(f"Column {name!r} holds lists or objects; expected one value a cell. Drop it.") from error
-    if not len(counts):
-        return "number"  # nothing in it: it is left out
-    levels = counts.index
+    counts = np.bincount(places[places >= 0], minlength=len(levels))
+    kind, formats = ("category", ()) if is_category or not len(levels) else _kind(pd.Index(levels), counts)
+    return _Look(name, kind, places, levels, counts, formats)
+
+
+def _kind(levels, counts):
+    """Tell what texts, or values of mixed types, stand for; of dates also how they are written."""
+    import pandas as pd
+
     if {type(level).__name__ for level in levels[:100]} <= {"bool", "bool_"}:
-        return "boolean"
+        return "boolean", ()
     if all(isinstance(level, date) for level in levels[:100]):
-        return "date"
+        return "date", ()
     words = {str(level).strip().casefold() for level in levels[:20]}
     if len(levels) <= 4 and words <= WORDS.keys() and len({WORDS[word] for word in words}) == 2:
-        return "boolean"
+        return "boolean", ()
     if _share(counts, pd.to_numeric(levels.astype(str), errors="coerce").notna()) >= MOSTLY:
-        return "number"
-    formats = date_formats(counts)
-    if formats:
-        return EITHER if len(formats) > 1 else "date"
-    return "category"
+        return "number", ()
+    formats = _date_formats(levels.astype(str), counts)
+    return ("date" if formats else "category"), formats
 
 
 def _share(counts, which):
     """Return which share of the values some of the levels are."""
-    return counts.to_numpy()[which].sum() / counts.sum()
+    return counts[which].sum() / counts.sum()
 
 
-def date_formats(counts):
-    """Tell how dates are written.
-
-    Parameters
-    ----------
-    counts : pandas.Series
-        How often each text is there; its index are the texts.
-
-    Returns
-    -------
-    list of str
-        The formats that fit nearly all: none where they are no dates, "ISO8601" where that one does.
-    """
-    levels = counts.index.astype(str)
+def _date_formats(levels, counts):
+    """Tell in which formats nearly all texts are dates: none where they are no dates."""
     sample = levels[:20]
-    if not sample.str.contains(r"^\d{1,4}[-/. ][\dA-Za-z]|^[A-Z][a-z]+ \d{1,2}, \d{4}").mean() >= MOSTLY:
-        return []
-    if (
-        sample.str.match(r"\d{4}-\d\d-\d\d").mean() >= MOSTLY
-        and _share(counts, _moments(levels, "ISO8601").notna()) >= MOSTLY
-    ):
-        return ["ISO8601"]
-    return [
+    if sample.str.contains(r"^\d{1,4}[-/. ][\dA-Za-z]|^[A-Z][a-z]+ \d{1,2}, \d{4}").mean() < MOSTLY:
+        return ()
+    looks_iso = sample.str.match(r"\d{4}-\d\d-\d\d").mean() >= MOSTLY
+    if looks_iso and _share(counts, _moments(levels, "ISO8601").notna()) >= MOSTLY:
+        return ("ISO8601",)
+    return tuple(
         form + time
         for time in TIMES
         for form in DATE_FORMATS
         if _moments(sample, form + time).notna().mean() >= MOSTLY
         and _share(counts, _moments(levels, form + time).notna()) >= MOSTLY
-    ]
+    )
 
 
 def _moments(texts, form):
@@ -297,33 +248,81 @@ def _moments(texts, form):
     return pd.to_datetime(texts, format=form, errors="coerce", utc=True).tz_localize(None)
 
 
-def _nothing_to_learn(column, name, kind, path):
-    """Tell why a column is no feature unless the user wants it; None where it is one."""
-    present = column.dropna()
-    levels = present.nunique() if kind != EITHER else 2
-    if kind == EITHER:
-        return f"{EITHER} ({path})"
-    if levels < 2:
-        return "the same in every row" if len(present) else "empty"
-    if kind == "category" and levels > len(present) * OWN_VALUES and (levels > 20 or levels == len(present)):
-        return "a value of its own in most rows"
-    if kind == "number" and len(present) == levels == len(column) and column.dtype.kind in "iu":
-        first = column.iloc[0]
-        if first in (0, 1) and (column.diff().iloc[1:] == 1).all():
-            return "a number of the rows"
-        if IDENTIFIER.search(name):
-            return "a value of its own in most rows"
+# Why a column is no feature unless the user names it.
+OWN, ROW = "a value of its own in most rows", "the number of the row"
+OVERRULED = {OWN, ROW}
+
+
+def _nothing_to_learn(column, look):
+    """Tell why a column is no feature; None where it is one."""
+    if len(look.formats) > 1:
+        return EITHER
+    if look.levels is None:
+        low, high = column.min(), column.max()
+        if column.isna().all():
+            return "empty in every row"
+        if low == high and (look.kind == "number" or not column.isna().any()):
+            return f"{shown(str(low))} in every row"
+    elif not len(look.levels):
+        return "empty in every row"
+    elif len(look.levels) == 1 and (look.kind != "category" or look.counts[0] == len(column)):
+        return f"{shown(str(look.levels[0]))} in every row"
+    if look.kind == "category":
+        n_levels, n = len(look.levels), look.counts.sum()
+        return OWN if n_levels > n * OWN_VALUES and (n_levels > 20 or n_levels == n) else None
+    if look.kind == "number" and column.dtype.kind in "iu":
+        if column.iloc[0] in (0, 1) and (column.diff().iloc[1:] == 1).all():
+            return ROW
+        if IDENTIFIER.search(look.name) and column.is_unique:
+            return OWN
     return None
 
 
-def _are_few_whole_numbers(column, levels):
-    """Whether numbers look like classes: a few whole ones, each of them often."""
-    return (
-        len(levels) <= MOST_CLASSES
-        and all(float(level).is_integer() for level in levels)
-        and len(column) >= 10 * len(levels)
-        and column.value_counts().min() >= 2
-    )
+# ------------------------------------------------------------------------------------------------- the target
+
+
+def _task(column, look, task, path):
+    """Tell whether the target is a number or a class, and what there is to say of that."""
+    if look.kind == "date":
+        raise DataError(f"{path}: the target {look.name!r} holds dates; expected numbers or classes.")
+    if task == "regression" and look.kind == "category":
+        raise DataError(
+            f"{path}: the target {look.name!r} is text, such as {shown(str(column.iloc[0]))!r}; expected numbers."
+        )
+    if task:
+        return task, []
+    if look.kind != "number":
+        return "classification", []
+    if column.dtype.kind not in "iuf":
+        return "regression", []
+    levels = column.iloc[:1000].unique()
+    if len(levels) <= MOST_CLASSES:
+        levels = column.unique()
+    few = len(levels) <= MOST_CLASSES and len(column) >= 10 * len(levels)
+    if few and all(float(level).is_integer() for level in levels) and column.value_counts().min() >= 2:
+        notice = f"{look.name} has {len(levels)} whole numbers only: they are taken as classes. "
+        return "classification", [notice + "--task regression takes them as numbers."]
+    return "regression", []
+
+
+def _encode_target(column, look, task, path):
+    """Make the target's numbers, or its classes."""
+    if task == "regression":
+        found = replace(_encode(column, look), kind="number")
+        if found.values.min() == found.values.max():
+            raise DataError(f"{path}: column {look.name!r} is {plain(found.values[0])} in every row; nothing to learn.")
+        return found
+    if look.kind == "boolean" and column.dtype.kind in "bO" and not any(isinstance(level, str) for level in column[:1]):
+        return replace(_encode(column, look), kind="category", categories=[False, True])
+    found = _encode(column, _look(column, look.name, is_category=True))
+    if len(found.categories) < 2:
+        raise DataError(f"{path}: column {look.name!r} is {found.categories[0]!r} in every row; nothing to learn.")
+    if len(found.categories) > max(2, len(column) * OWN_VALUES):
+        raise DataError(
+            f"{path}: the target {look.name!r} has {len(found.categories):,} different values in {len(column):,} rows; "
+            "that is no set of classes."
+        )
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------ check
@@ -397,37 +396,34 @@ def _numeric(column):
 
 
 def _are_dates(column):
-    return _days(column)[0].notna() | column.isna()
+    return _days(column).notna() | column.isna()
 
 
 # ----------------------------------------------------------------------------------------------------- encode
 
 
-def _encode(column, name, kind):
+def _encode(column, look):
     """Make the numbers of a column that the model computes on."""
     import numpy as np
-    import pandas as pd
 
-    if kind == "number":
-        return Found(name, kind, _numeric(column).to_numpy(np.float64, na_value=np.nan))
-    if kind == "date":
-        days, form = _days(column)
-        return Found(name, kind, days.to_numpy(np.float64, na_value=np.nan), format=form)
-    if kind == "boolean":
-        if column.dtype.kind == "b":
-            return Found(name, kind, column.to_numpy(np.float64))
-        truths = column.astype(object).map(lambda value: WORDS[str(value).strip().casefold()], na_action="ignore")
-        return Found(name, kind, truths.to_numpy(np.float64, na_value=np.nan))
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    places, levels = pd.factorize(column, sort=False)
-    levels = [_level(level) for level in levels]
-    if len({type(level) for level in levels}) > 1:
-        levels = [level if isinstance(level, str) else plain(level) for level in levels]
+    if look.kind == "number":
+        return Found(look.name, look.kind, _numeric(column).to_numpy(np.float64, na_value=np.nan))
+    if look.kind == "date":
+        days = _days(column)
+        form = look.formats[0] if look.formats else "ISO8601"
+        return Found(look.name, look.kind, days.to_numpy(np.float64, na_value=np.nan), format=form)
+    if look.kind == "boolean" and look.levels is None:
+        return Found(look.name, look.kind, column.to_numpy(np.float64, na_value=np.nan))
+    levels = [_level(level) for level in look.levels]
+    if look.kind == "boolean":
+        truths = np.array([*(WORDS[str(level).strip().casefold()] for level in levels), np.nan])
+        return Found(look.name, look.kind, truths.take(look.places))  # missing ones have the place -1
+    if len({isinstance(level, str) for level in levels}) > 1:
+        levels = list(map(category_text, levels))
     order = sorted(range(len(levels)), key=levels.__getitem__)
     ranks = np.empty(len(levels) + 1)
-    ranks[order], ranks[-1] = np.arange(len(levels)), np.nan  # pandas gives missing ones the place -1
-    return Found(name, kind, ranks.take(places), [levels[place] for place in order])
+    ranks[order], ranks[-1] = np.arange(len(levels)), np.nan
+    return Found(look.name, look.kind, ranks.take(look.places), [levels[place] for place in order])
 
 
 def _level(level):
@@ -444,29 +440,18 @@ def _level(level):
 
 
 def _days(column):
-    """Return the days since 1970 of a column of dates, and the format of its text where that is not ISO 8601."""
+    """Return the days since 1970 of a column of dates; NaN where a value is none."""
     import pandas as pd
 
-    form = None
     if column.dtype.kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
         moments = column.dt.tz_convert("UTC").dt.tz_localize(None) if column.dt.tz else column
-    elif isinstance(column.dropna().iloc[0], date):
+    elif all(isinstance(value, date) for value in column.dropna().iloc[:100]):
         moments = pd.to_datetime(column, errors="coerce", utc=True).dt.tz_localize(None)
     else:
-        places, levels = pd.factorize(column.str.strip())
-        counts = pd.Series(1, index=levels)
-        form = date_formats(counts)[0]
-        moments = pd.Series([*_moments(levels, form), pd.NaT]).take(places)
+        look = _look(column, column.name)
+        moments = pd.Series([*_moments(pd.Index(look.levels).astype(str), look.formats[0]), pd.NaT]).take(look.places)
         moments.index = column.index
-    return (moments - EPOCH) / pd.Timedelta(days=1), None if form == "ISO8601" else form
-
-
-def _boolean_classes(column, found):
-    """Make true and false of the words of a target of two classes."""
-    import numpy as np
-
-    truths = _encode(column, found.name, "boolean").values
-    return replace(found, values=truths.astype(np.float64), categories=[False, True])
+    return (moments - EPOCH) / pd.Timedelta(days=1)
 
 
 # --------------------------------------------------------------------------------------------------- describe

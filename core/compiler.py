@@ -366,8 +366,8 @@ def _append_kernel(graph, x, machine, weights):
         y = _append(graph, "Exp", [_append(graph, "Add", [y, squares])])
     elif kernel in ("poly", "sigmoid"):  # (gamma x·v + coef0)^degree, tanh(gamma x·v + coef0)
         y = _append_affine(graph, x, gamma * vectors.T, machine.coef0)
-        power = [_constant(graph, [float(machine.degree)])]
-        y = _append(graph, "Pow", [y, *power]) if kernel == "poly" else _append(graph, "Tanh", [y])
+        inputs = [y, _constant(graph, [float(machine.degree)])] if kernel == "poly" else [y]
+        y = _append(graph, "Pow" if kernel == "poly" else "Tanh", inputs)
     else:
         raise NotImplementedError(f"the kernel {kernel} is not written")
     return _append_affine(graph, y, weights, machine.intercept_)

@@ -105,17 +105,18 @@ SPACES = {
     },
 }
 
-# Of each task: key -> (what people call it, whether larger is better). The first one ranks.
+# Of each task: key -> (what people call it, whether larger is better). RANKED tells which one ranks.
 METRICS = {
     "regression": {"r2": ("R²", True), "mae": ("MAE", False), "rmse": ("RMSE", False)},
     "classification": {
-        "log_loss": ("log loss", False),
         "accuracy": ("accuracy", True),
         "balanced_accuracy": ("balanced accuracy", True),
         "macro_f1": ("macro F1", True),
+        "log_loss": ("log loss", False),
         "roc_auc": ("ROC AUC", True),
     },
 }
+RANKED = {"regression": "r2", "classification": "log_loss"}  # the log loss sees what accuracy is too coarse to see
 
 # --------------------------------------------------------------------------------------------- find, make, build
 
@@ -623,7 +624,8 @@ def search(model, x, y, name, task, tries, folds, seed, progress=None):
 
     finished = _grouped(_try_all(candidates, x, y, task, rows), folds)
     tried = list(progress(finished, len(candidates)) if progress else finished)
-    key, (label, is_larger_better) = next(iter(METRICS[task].items()))
+    key = RANKED[task]
+    label, is_larger_better = METRICS[task][key]
     means = [_summary(each, task).get(key, {}).get("mean") for each in tried]
     ranks = [_rank(mean, is_larger_better) for mean in means]
     best = ranks.index(max(ranks))
@@ -683,7 +685,8 @@ def compare(names, x, y, task, make_model, folds, seed, progress=None):
     finished = _grouped(_try_all(models, x, y, task, rows), folds)
     tried = progress(finished, len(models)) if progress else finished
     table = [_compared(name, each, task) for name, each in zip(names, tried, strict=True)]
-    key, (_, is_larger_better) = next(iter(METRICS[task].items()))
+    key = RANKED[task]
+    is_larger_better = METRICS[task][key][1]
     return sorted(table, key=lambda row: _rank(row["metrics"].get(key, {}).get("mean"), is_larger_better), reverse=True)
 
 

@@ -49,6 +49,7 @@ BINARY = re.compile(rb"[\x01-\x08\x0e-\x19\x1c-\x1f]|^%PDF|^PK\x03\x04")  # what
 NUMBER = re.compile(r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?")  # as written where the comma is the decimal point
 DECIMAL = re.compile(r"-?\d+,\d+")
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2},\d{3}")  # may be 1234 as well as 1.234
+POINT = re.compile(r"[-+]?\d*\.?\d+([eE][-+]?\d+)?")  # as written where the point is
 MILLIONS = re.compile(r"-?\d{1,3}(,\d{3}){2,}")
 SCRIPTS = {  # encodings in use of other scripts than the Latin one
     *("cp932", "shift_jis", "euc_jp", "cp949", "euc_kr", "gb18030", "gbk", "gb2312", "big5", "cp950"),
@@ -108,8 +109,9 @@ def read_table(path, encoding=None):
     text, notices = _text(content, path, encoding)
     if _is_json(path, text):
         return _json_table(text, path), sha256, notices
-    separator, more = _separator(text[:SNIFFED], path)
-    return _csv_table(text.encode(), separator, path), sha256, notices + more
+    sample = text[:SNIFFED]
+    separator, more = _separator(sample, path)
+    return _csv_table(text.encode(), separator, _decimal(sample, separator), path), sha256, notices + more
 
 
 def read_rows(path):
@@ -259,14 +261,15 @@ def _line(content, position):
 
 def _guessed(content, path, position):
     """Decode what is not UTF-8 from `position` on, by the likeliest encoding; say which."""
-    whole = content.decode("utf-8", "replace")
-    wrong = whole.count("\ufffd")
-    if sum(map(len, re.findall(r"[^\x00-\x7f]+", whole))) > 2 * wrong:  # most of what is not ASCII is good UTF-8
+    sample = content[max(0, position - SNIFFED) : position + SNIFFED]
+    lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())
+    beyond = re.findall(r"[^\x00-\x7f]", lines.decode("utf-8", "replace"))
+    if len(beyond) > 2 * beyond.count("\ufffd"):  # most of what is not ASCII is good UTF-8
         raise DataError(
             f"{path} is UTF-8 that is damaged, first at byte {position}, line {_line(content, position)}. "
             "Mend it, or name its encoding."
         )
-    encoding = _likeliest_encoding(content)
+    encoding = _likeliest_encoding(lines)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -277,20 +280,19 @@ def _guessed(content, path, position):
     return text, [f"{path} is no UTF-8; it was read as {encoding}."]
 
 
-def _likeliest_encoding(content):
-    """Guess the encoding of bytes that are not UTF-8.
+def _likeliest_encoding(lines):
+    """Guess the encoding of lines that are not UTF-8.
 
     What charset-normalizer says counts for scripts whose letters beyond ASCII stand side by side. Those of Western
     Europe stand alone; of a dozen short tables in cp1252 it tells half as something else, so that guess is ours.
     """
     import charset_normalizer
 
-    lines = b"\n".join(line for line in content[: 4 * SNIFFED].splitlines() if not line.isascii())
     told = [match.encoding for match in charset_normalizer.from_bytes(lines) if match.encoding in SCRIPTS]
     for encoding in (*told, "cp932"):
         if _is_script(lines.decode(encoding, "replace")):
             return encoding
-    text = content.decode("cp1252", "replace")
+    text = lines.decode("cp1252", "replace")
     return "cp1250" if POLISH.search(text) or "\ufffd" in text else "cp1252"
 
 
@@ -320,20 +322,31 @@ def _separator(sample, path):
     return rare, [f"{path} was read as a table whose fields are separated by {rare!r}."]
 
 
-def _fit(sample, separator):
-    """Return the share of the sample's rows that a separator splits into as many fields as the header, 0 to 1."""
+def _sample_rows(sample, separator):
+    """Split the first rows of a sample; none where that is impossible."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
     try:
         rows = [row for row in itertools.islice(reader, SNIFFED_ROWS) if row]
     except csv.Error:
-        return 0
-    if len(sample) == SNIFFED and len(rows) > 1:
-        rows.pop()  # it may be cut off
+        return []
+    may_be_cut = len(sample) >= SNIFFED // 4  # characters: one may take four bytes
+    return rows[:-1] if may_be_cut and 1 < len(rows) < SNIFFED_ROWS else rows
+
+
+def _fit(sample, separator):
+    """Return the share of the sample's rows that a separator splits into as many fields as the header, 0 to 1."""
+    rows = _sample_rows(sample, separator)
     width = len(rows[0]) if rows else 0
     if width < 2 or any(name.count('"') % 2 for name in rows[0]):  # or it splits a quoted name
         return 0
-    fitting = sum(len(row) == width or (len(row) == width + 1 and not row[-1]) for row in rows)
-    return fitting / len(rows)
+    return sum(len(row) == width or (len(row) == width + 1 and not row[-1]) for row in rows) / len(rows)
+
+
+def _decimal(sample, separator):
+    """Tell the decimal sign that pandas may be given for a whole table: a comma only between semicolons."""
+    cells = [cell for row in _sample_rows(sample, separator)[1:] for cell in row] if separator == ";" else []
+    has_points = any("." in cell and POINT.fullmatch(cell) for cell in cells)
+    return "," if any(map(DECIMAL.fullmatch, cells)) and not has_points else "."
 
 
 def _check_names(names, path):
@@ -365,7 +378,7 @@ def _big_csv(path):
             file.seek(0)
             digest = pool.submit(_digest, file)
             separator, notices = _separator(sample, path)
-            table = _csv_table(os.path.abspath(path), separator, path)
+            table = _csv_table(os.path.abspath(path), separator, _decimal(sample, separator), path)
             sha256, has_nul = digest.result()
         after = os.stat(path)
     except UnicodeDecodeError:
@@ -396,7 +409,7 @@ def _digest(file):
     return digest.hexdigest(), has_nul
 
 
-def _csv_table(source, separator, path):
+def _csv_table(source, separator, decimal, path):
     """Read a table from the name of a file, or from bytes."""
     import pandas as pd
 
@@ -410,9 +423,9 @@ def _csv_table(source, separator, path):
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
             warnings.simplefilter("error", pd.errors.DtypeWarning)
             try:
-                table = read(index_col=False)
+                table = read(index_col=False, decimal=decimal)
             except pd.errors.DtypeWarning:  # pandas parsed a column as numbers here and as text there
-                table = read(index_col=False, low_memory=False)
+                table = read(index_col=False, decimal=decimal, low_memory=False)
     except pd.errors.ParserWarning as error:
         raise DataError(f"{path} has rows with more fields than its header.") from error
     except pd.errors.EmptyDataError as error:
@@ -423,10 +436,20 @@ def _csv_table(source, separator, path):
     if table.empty:
         raise DataError(f"{path} has a header but no rows.")
     table.columns = names
-    if separator != ",":
-        for name in [name for name in names if not pd.api.types.is_numeric_dtype(table[name])]:
-            table[name] = _with_decimal_points(table[name], separator)
+    texts = [name for name in names if not pd.api.types.is_numeric_dtype(table[name])] if separator != "," else []
+    if decimal == "," and any(_has_points(table[name]) for name in texts):  # the sample had none
+        return _csv_table(source, separator, ".", path)
+    for name in texts:
+        table[name] = _with_decimal_points(table[name], separator)
     return table
+
+
+def _has_points(column):
+    """Tell whether a column of texts is one of numbers with decimal points."""
+    cells = column.dropna()
+    if cells.empty or not isinstance(cells.iloc[0], str) or not POINT.fullmatch(cells.iloc[0]):
+        return False
+    return bool(cells.str.fullmatch(POINT.pattern).all() and cells.str.contains(".", regex=False).any())
 
 
 def _with_decimal_points(column, separator):
@@ -441,10 +464,8 @@ def _with_decimal_points(column, separator):
 
 def _has_decimal_commas(cells, separator):
     """Tell whether the commas in a column's numbers are decimal ones: 1,234 alone may be a thousand."""
-    if separator == ",":
-        return False
     commas = [cell for cell in cells if "," in cell]
-    if any(MILLIONS.fullmatch(cell) for cell in commas):
+    if not commas or any(MILLIONS.fullmatch(cell) for cell in commas):
         return False
     return separator == ";" or any(DECIMAL.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for cell in commas)
 
@@ -468,8 +489,10 @@ def _csv_rows(text, separator, path):
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise DataError(f"{path}, row {number} has {len(row)} fields, and the header has {len(names)}.")
-    columns = [_decimal_points(cells, separator) for cells in zip(*rows, strict=True)]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    if separator != ",":
+        columns = [_decimal_points(cells, separator) for cells in zip(*rows, strict=True)]
+        rows = zip(*columns, strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _decimal_points(cells, separator):

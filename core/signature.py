@@ -319,8 +319,8 @@ class Date(Column):
     ----------
     min, max, median : float
         Of the training rows, in days since 1970-01-01, UTC where the table tells time zones.
-    format : str or None
-        How the table writes them, where it is not ISO 8601.
+    format : str
+        How the table writes them: "ISO8601", or as strftime has it.
     parts : list of str
         Of "year", "month", "day", "weekday" (Monday is 0) and "hour" those that vary in training.
     """
@@ -344,7 +344,7 @@ class Date(Column):
         return (value - EPOCH) / timedelta(days=1)
 
     def _moment(self, text):
-        for parse in (datetime.fromisoformat, lambda text: datetime.strptime(text, self.format or "%Y-%m-%d")):
+        for parse in (datetime.fromisoformat, lambda text: datetime.strptime(text, self.format)):
             try:
                 return parse(text)
             except (ValueError, OverflowError):
@@ -381,6 +381,7 @@ def date_parts(days, parts):
 
     Examples
     --------
+    >>> import numpy as np
     >>> date_parts(np.array([0.5]), ["year", "weekday", "hour"])
     array([[1970.,    3.,   12.]])
     """

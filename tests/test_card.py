@@ -28,7 +28,7 @@ def test_a_model_without_interval_says_why(tmp_path, line_table):
 
 def test_a_model_without_compiled_form_says_why(tmp_path, line_table):
     path = tmp_path / "line.joblib"
-    mlib.retrain(0.1, path, line_table, target="y", features=("x",), estimator="dummy")
+    mlib.retrain(0.1, path, line_table, target="y", features=("x",), estimator="sklearn.kernel_ridge.KernelRidge")
     assert card.facts(mlib.Signature.read(path))["Compiled"].startswith("no: it cannot be compiled")
 
 

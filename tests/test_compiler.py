@@ -10,6 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    BaggingClassifier,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -161,7 +162,7 @@ def compiled(model, width):
 
 
 def difference(model, rows, size=1.0):
-    """The worst difference between a model and its graph, in units of `size` (a row); of a classifier, with equal classes."""
+    """The worst difference between a model and its graph, in units of `size`; a classifier's classes are equal."""
     answers = compiled(model, rows.shape[1])(rows)
     is_classification = is_classifier(model)
     expected = model.predict_proba(rows) if is_classification else model.predict(rows)
@@ -280,14 +281,13 @@ def test_a_category_of_thousands_is_written(kind):
     assert difference(model, rows, np.ptp(y)) <= 1e-12
 
 
+@pytest.mark.filterwarnings("ignore:Skipping features without any observed values:UserWarning")
 def test_a_column_of_gaps_only_is_dropped_as_scikit_learn_drops_it(mixed):
     x, y, rows = mixed
     x, rows = x[:, [2, 3]].copy(), rows[:, [2, 3]].copy()
     x[:, 0] = np.nan
-    with pytest.warns(UserWarning, match="without any observed values"):
-        model = fitted(Ridge(), x, y, prepared_by({"number_with_gaps": [0, 1]}))
-        expected = model.predict(rows)
-    assert abs(compiled(model, 2)(rows) - expected).max() <= 1e-12 * abs(expected).max()
+    model = fitted(Ridge(), x, y, prepared_by({"number_with_gaps": [0, 1]}))
+    assert difference(model, rows, np.maximum(np.ptp(y), abs(model.predict(rows)))) <= 1e-12
 
 
 # The plain scaler
@@ -410,7 +410,7 @@ def test_a_row_that_every_calibrator_refuses_gets_equal_probabilities():
 
 def test_a_kernel_that_is_not_written_is_refused():
     x, y = np.arange(10.0).reshape(-1, 1), np.arange(10.0)
-    with pytest.raises(NotImplementedError, match="the kernel .* is not written"):
+    with pytest.raises(NotImplementedError, match="the kernel <function"):
         write_graph(fitted(SVR(kernel=lambda a, b: a @ b.T), x, y), 1)
 
 
@@ -419,6 +419,7 @@ def test_a_kernel_that_is_not_written_is_refused():
     [
         (CalibratedClassifierCV(SVC(), cv=2), "an ensemble"),
         (CalibratedClassifierCV(LinearSVC(), method="temperature", cv=2, ensemble=False), "a temperature"),
+        (CalibratedClassifierCV(BaggingClassifier(), method="isotonic", cv=2, ensemble=False), "trees of skl2onnx"),
         (CalibratedClassifierCV(AdaBoostClassifier(), cv=2, ensemble=False), "of AdaBoostClassifier"),
         (CalibratedClassifierCV(SVC(decision_function_shape="ovo"), cv=2, ensemble=False), "of pairs"),
         (DummyClassifier(strategy="stratified"), "draws lots"),

@@ -53,14 +53,14 @@ def test_a_plain_table_is_read_with_its_digest_and_without_notices(write_table):
     table, sha256, notices = read_table(path)
     assert table.to_dict("list") == CITIES
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert notices == []
+    assert not notices
 
 
 def test_the_rows_of_a_plain_table_are_text(write_table):
     rows, is_text, notices = read_rows(write_table("city,x,y\nRome,1,1.50\nOslo,02,\n"))
     assert rows == [{"city": "Rome", "x": "1", "y": "1.50"}, {"city": "Oslo", "x": "02", "y": ""}]
     assert is_text
-    assert notices == []
+    assert not notices
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -71,7 +71,7 @@ def test_any_usual_separator_and_line_end_is_told(tmp_path, separator, end):
     assert columns(path) == CITIES
     rows, _, notices = read_rows(path)
     assert rows == [{"city": "Rome", "x": "1", "y": "1.5"}, {"city": "Oslo", "x": "2", "y": "2.5"}]
-    assert notices == []
+    assert not notices
 
 
 def test_a_rare_separator_is_told_in_a_notice(write_table):
@@ -161,6 +161,18 @@ def test_points_and_commas_may_stand_in_columns_of_one_table(write_table):
     assert columns(write_table("x;y\n3,5;1.5\n4,5;2.5\n")) == {"x": [3.5, 4.5], "y": [1.5, 2.5]}
 
 
+def test_points_far_behind_commas_are_still_decimal(write_table):
+    path = write_table("x;y\n" + "3,5;7\n" * 1000 + "4,5;1.5\n" * 3)
+    table = read_table(path)[0]
+    assert table["x"].tolist() == [3.5] * 1000 + [4.5] * 3
+    assert table["y"].tolist() == [7] * 1000 + [1.5] * 3
+
+
+def test_long_numbers_without_commas_lose_no_digit(write_table):
+    path = write_table("x;y\n3,5;1234567890123456789012345\n4,5;9876543210987654321098765\n")
+    assert list(map(str, columns(path)["y"])) == ["1234567890123456789012345", "9876543210987654321098765"]
+
+
 def test_a_column_with_one_word_keeps_its_commas_to_train(write_table):
     path = write_table("x;y\n3,5;1\nnone at all;2\n")
     assert columns(path)["x"] == ["3,5", "none at all"]
@@ -236,7 +248,7 @@ def test_a_named_encoding_is_not_guessed(tmp_path):
     path = written(tmp_path, "jméno,x\nJiří,1\n".encode("cp1250"))
     table, _, notices = read_table(path, encoding="cp1250")
     assert table.to_dict("list") == {"jméno": ["Jiří"], "x": [1]}
-    assert notices == []
+    assert not notices
 
 
 def test_a_named_encoding_may_have_nul_bytes(tmp_path):
@@ -321,7 +333,7 @@ def test_a_big_file_is_what_pandas_reads_with_the_digest_of_its_bytes(tmp_path):
     table, sha256, notices = read_table(path)
     pd.testing.assert_frame_equal(table, pd.read_csv(io.BytesIO(content)))
     assert sha256 == hashlib.sha256(content).hexdigest()
-    assert notices == []
+    assert not notices
 
 
 def test_a_big_gzip_and_a_big_table_of_decimal_commas_are_the_same_table(tmp_path):
@@ -489,7 +501,7 @@ def test_json_is_told_by_name_or_content_and_its_text_stays_text(tmp_path, name,
     assert table["word"].tolist() == ["01", "2020-01-01", "true"]
     assert table["x"].tolist() == pytest.approx([1, 2.5, np.nan], nan_ok=True)
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert notices == []
+    assert not notices
     assert read_rows(path) == (JSON_ROWS, False, [])
 
 
@@ -585,7 +597,7 @@ def test_parquet_is_told_by_name_or_content(write_parquet, name):
     assert table["x"].isna().tolist() == [False, True]
     assert table["word"].tolist()[0] == "01"
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert notices == []
+    assert not notices
     rows = [{"x": 1.5, "word": "01", "n": 1}, {"x": None, "word": None, "n": 2}]
     assert read_rows(path) == (rows, False, [])
 

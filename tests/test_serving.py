@@ -21,7 +21,8 @@ def _served(tmp_path):
     """What a container holds: the code, and of the model only its compiled form."""
     for name in ("mlib.py", "cli.py", "utilscli.py", "app.py", "predict.sh", "model.onnx"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "toolkit", tmp_path / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("core", "toolkit"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
@@ -47,7 +48,7 @@ def test_both_files_of_the_checkout_are_used_too():
 def test_training_says_what_is_missing(served):
     done = run(PYTHON, "utilscli.py", "retrain", cwd=served)
     assert done.returncode == 1
-    assert "Error: Training needs pandas, sklearn, joblib, skl2onnx, not installed here." in done.stderr
+    assert "Error: Training needs pandas, pandera, sklearn, joblib, skl2onnx, not installed here." in done.stderr
     assert "Traceback" not in done.stderr
 
 
