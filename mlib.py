@@ -94,7 +94,9 @@ TOLERANCE = 1e-9  # between original and compiled, as a share of the target's ra
 TOLERANCE_OTHERS = 1e-6  # and of the others
 TIES = "which of several equally near neighbours count is an accident of scikit-learn's search"
 MANY = 10_000  # rows that are worth a second thread
-CHUNK = 131_072  # rows that are predicted at once: what lies between stays small, however many there are
+CHUNK = 131_072  # rows that are predicted at once: what lies between stays small, however many there are,
+CHUNK_VALUES = 2**24  # and however wide it is: so many rows by the widest constant of the graph, but
+CHUNK_LEAST = 1024
 
 INCHES = {"in": "inches", "inch": "inches"}  # one word for one unit: it names the answer's key
 
@@ -289,7 +291,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         validated = estimators.cross_validate(model, inputs, y_train, task, cv, seed)
     notices += estimators.fit(model, inputs, y_train, estimator)
     run = model.predict if task == "regression" else model.predict_proba
-    answers = _in_chunks(run, spread(x_test, columns))
+    answers = _in_chunks(run, spread(x_test, columns), CHUNK)
     metrics = {"n": len(test), **estimators.metrics(task, y_test, answers)}
     baseline = {"n": len(test), **estimators.metrics(task, y_test, _always(task, y_train, len(test)))}
     if min_r2 is not None and not metrics["r2"] >= min_r2:
@@ -369,8 +371,15 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     ----------
     names : sequence of str
         Estimators, as for `retrain`; none compares all that have a name and are of the task.
-    data, target, features, drop, category, task, seed
-        As for `retrain`.
+    data : path
+        As for `retrain`, like the next five.
+    target : str
+    features : sequence of str, optional
+    drop : sequence of str
+    category : sequence of str
+    task : str, optional
+    seed : int
+        Of the folds and the estimators.
     cv : int
         How many folds.
     progress : function, optional
@@ -701,18 +710,20 @@ def _compile(model, task, train, y_train, tolerance, others):
     graph : onnx.ModelProto or None
         None where it cannot be compiled, or does not agree.
     compiled : dict
-        ``tolerance``; ``worst``, the largest difference as a share of the target's range, or of probabilities (None
-        where it is no number or nothing was compared), and ``rows``, on how many; ``refused``, why there is no
-        compiled form, or None.
+        ``tolerance``; ``chunk``, how many rows are best answered at once; ``worst``, the largest difference as a share
+        of the target's range, or of probabilities (None where it is no number or nothing was compared), and ``rows``,
+        on how many; ``refused``, why there is no compiled form, or None.
     """
     import numpy as np
 
     from core.compiler import write_graph
 
-    result = {"tolerance": tolerance, "worst": None, "rows": 0, "refused": None}
+    result = {"tolerance": tolerance, "chunk": CHUNK, "worst": None, "rows": 0, "refused": None}
     try:
         graph = write_graph(model, train.shape[1])
-        run = _session(graph.SerializeToString())
+        widest = max((size for constant in graph.graph.initializer for size in constant.dims), default=1)
+        result["chunk"] = max(CHUNK_LEAST, min(CHUNK, CHUNK_VALUES // widest))
+        run = _session(graph.SerializeToString(), result["chunk"])
     except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise anything; it is told
         reason = str(error).strip().partition("\n")[0]
         return None, {**result, "refused": f"it cannot be compiled ({type(error).__name__}: {reason})"}
@@ -724,7 +735,9 @@ def _compile(model, task, train, y_train, tolerance, others):
             truth, answers = original(part), run(part)
             difference = abs(answers - truth) / unit
             if task == "classification":
-                difference = difference.max(axis=1) + (answers.argmax(axis=1) != model.predict(part))  # labels agree
+                difference = difference.max(axis=1) + (
+                    answers.argmax(axis=1) != truth.argmax(axis=1)
+                )  # the classes are one
             row = int(difference.argmax())  # a NaN is the largest, and within no tolerance
             if not difference[row] <= worst:
                 worst, at = float(difference[row]), (part[row], answers[row], truth[row])
@@ -762,7 +775,7 @@ def _parity_rows(columns):
     return np.vstack([*rows, *beyond, np.column_stack(between)])
 
 
-def _session(content):
+def _session(content, chunk):
     """Return the function of an ONNX model's bytes: of float64, shape (rows, inputs), to (rows,) or (rows, classes)."""
     import onnxruntime
 
@@ -776,7 +789,13 @@ def _session(content):
 
     one = session(1)  # more threads only cost, for a row or a few
     many = functools.cache(lambda: session(0))  # as many as there are cores, made when there is work for them
-    return lambda x: (one if len(x) < MANY else many())(None, {"x": x})[0]
+
+    def run(x):
+        return (
+            one(None, {"x": x})[0] if len(x) < MANY else _in_chunks(lambda part: many()(None, {"x": part})[0], x, chunk)
+        )
+
+    return run
 
 
 # --------------------------------------------------------------------------------------------- load, predict
@@ -820,20 +839,20 @@ class Model:
         """
         import numpy as np
 
-        return _in_chunks(self.run, np.ascontiguousarray(x, dtype=np.float64))
+        return self.run(np.ascontiguousarray(x, dtype=np.float64))
 
 
-def _in_chunks(run, x):
+def _in_chunks(run, x, chunk):
     """Run a model over an array, a part at a time."""
     import numpy as np
 
-    if len(x) <= CHUNK:
+    if len(x) <= chunk:
         return run(x)
-    first = run(x[:CHUNK])
+    first = run(x[:chunk])
     answers = np.empty((len(x), *first.shape[1:]))
-    answers[:CHUNK] = first
-    for start in range(CHUNK, len(x), CHUNK):
-        answers[start : start + CHUNK] = run(x[start : start + CHUNK])
+    answers[:chunk] = first
+    for start in range(chunk, len(x), chunk):
+        answers[start : start + chunk] = run(x[start : start + chunk])
     return answers
 
 
@@ -907,7 +926,7 @@ def _check_digest(path, content, sha256):
 
 def _load_onnx(path, content, signature):
     try:
-        run = _session(content)
+        run = _session(content, signature.compiled["chunk"])
     except ModuleNotFoundError as error:
         raise ModelError(f"{path} needs onnxruntime, not installed here. Try: pip install onnxruntime") from error
     except Exception as error:  # pylint: disable=broad-exception-caught  # ONNX Runtime's have no common name
@@ -933,7 +952,8 @@ def _load_joblib(path, content, signature):
             f"./utilscli.py retrain --model-name {path}"
         )
     trained = joblib.load(io.BytesIO(content))
-    return Model(signature, trained.predict if signature.task == "regression" else trained.predict_proba, "joblib")
+    answer = trained.predict if signature.task == "regression" else trained.predict_proba
+    return Model(signature, lambda x: _in_chunks(answer, x, CHUNK), "joblib")
 
 
 def _proved(path, model):

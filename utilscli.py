@@ -104,8 +104,8 @@ NAMES = ", ".join(mlib.ESTIMATORS)
 
 def progress(steps, total):
     """Show on stderr how far it is, on a terminal."""
-    with click.progressbar(steps, length=total, label="Trying", file=sys.stderr) as bar:
-        yield from bar
+    with click.progressbar(steps, length=total, label="Trying", file=sys.stderr) as steps_shown:
+        yield from steps_shown
 
 
 @cli.command("retrain")

@@ -8,6 +8,7 @@
 import re
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 from core.errors import DataError, OptionError, did_you_mean, plain, shown
 from core.signature import DATE_PARTS, EPOCH, WORDS, category_text, date_parts
@@ -55,7 +56,7 @@ class Found:
 
     name: str
     kind: str
-    values: object
+    values: Any
     categories: tuple | list = ()
     format: str | None = None
 
@@ -171,9 +172,9 @@ class _Look:
 
     name: str
     kind: str
-    places: object = None
-    levels: object = None
-    counts: object = None
+    places: Any = None
+    levels: Any = None
+    counts: Any = None
     formats: tuple = ()
 
 
@@ -198,7 +199,7 @@ def _look(column, name, is_category=False):
     except TypeError as error:
         raise DataError(f"Column {name!r} holds lists or objects; expected one value a cell. Drop it.") from error
     counts = np.bincount(places[places >= 0], minlength=len(levels))
-    kind, formats = ("category", ()) if is_category or not len(levels) else _kind(pd.Index(levels), counts)
+    kind, formats = ("category", ()) if is_category or len(levels) == 0 else _kind(pd.Index(levels), counts)
     return _Look(name, kind, places, levels, counts, formats)
 
 
@@ -263,7 +264,7 @@ def _nothing_to_learn(column, look):
             return "empty in every row"
         if low == high and (look.kind == "number" or not column.isna().any()):
             return f"{shown(str(low))} in every row"
-    elif not len(look.levels):
+    elif len(look.levels) == 0:
         return "empty in every row"
     elif len(look.levels) == 1 and (look.kind != "category" or look.counts[0] == len(column)):
         return f"{shown(str(look.levels[0]))} in every row"
@@ -514,9 +515,8 @@ def describe(column, unit, train):
     else:
         counts, edges = np.histogram(present, bins=BINS)
         card |= {"min": float(present.min()), "max": float(present.max()), "median": float(np.median(present))}
-    card["histogram"] = {"counts": counts.tolist(), "missing": gaps}
-    if column.kind in ("number", "date"):
-        card["histogram"]["edges"] = edges.tolist()
+        card["histogram"] = {"edges": edges.tolist()}
+    card["histogram"] = {**card.get("histogram", {}), "counts": counts.tolist(), "missing": gaps}
     if column.kind == "number":
         card |= {"mean": float(present.mean()), "scale": float(present.std())}
         card["positive"] = bool(np.nanmin(column.values) > 0)

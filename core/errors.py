@@ -55,8 +55,8 @@ class InputError(Error, ValueError):
 
     def __init__(self, errors):
         self.errors = errors[:MOST_PROBLEMS]
-        shown = "; ".join(map(problem_text, errors[:SHOWN_PROBLEMS]))
-        super().__init__(shown + ("; and more" if len(errors) > SHOWN_PROBLEMS else ""))
+        text = "; ".join(map(problem_text, errors[:SHOWN_PROBLEMS]))
+        super().__init__(text + ("; and more" if len(errors) > SHOWN_PROBLEMS else ""))
 
 
 def problem_text(problem):

@@ -72,6 +72,8 @@ class Column:
 
     first = 0.0
     last = 1.0
+    range = ""
+    expected = ""
 
     def __init__(self, *, name, kind, unit, missing, histogram, **card):
         self.name = name
@@ -144,12 +146,12 @@ class Column:
         """
         return shown(number)
 
-    def refusal(self, _value):
+    def refusal(self, value):  # pylint: disable=unused-argument  # some kinds have more to say of some values
         """Tell what would have been expected instead of a refused value.
 
         Parameters
         ----------
-        _value : object
+        value : object
 
         Returns
         -------
@@ -184,10 +186,10 @@ class Column:
         return text
 
     def _can_be(self, values):
-        return values == values  # all but NaN
+        raise NotImplementedError
 
 
-class Number(Column):
+class Number(Column):  # pylint: disable=abstract-method  # it reads by itself
     """A column of numbers.
 
     Attributes
@@ -210,7 +212,7 @@ class Number(Column):
         return shown(median)
 
     def read(self, value):  # the hot path: no call more than it needs
-        if type(value) is not float:
+        if type(value) is not float:  # pylint: disable=unidiomatic-typecheck  # quicker, and others are made float
             if value is None:
                 return math.nan if self.missing else None
             value = _number(value)
@@ -337,7 +339,7 @@ class Date(Column):
             value = self._moment(value.strip())
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)
-        if not isinstance(value, datetime) or value != value:  # pandas' NaT is a datetime
+        if not isinstance(value, datetime) or type(value).__name__ == "NaTType":  # pandas' NaT is a datetime
             return None
         if value.tzinfo:
             value = value.astimezone(UTC).replace(tzinfo=None)
@@ -441,7 +443,8 @@ class Signature:
         ``file``, ``rows`` and ``sha256`` of the table.
     compiled : dict
         ``tolerance``, ``worst`` (shares of the target's range, or of probabilities) and ``rows`` of the comparison of
-        the compiled form with the original, and why it was ``refused``, or None.
+        the compiled form with the original, and why it was ``refused``, or None; ``chunk``, how many rows it is best
+        given at once.
     golden : dict
         ``rows``, shape (5, features), their ``answers``, and the ``tolerance``.
     packages : dict of str to str
