@@ -42,7 +42,7 @@ from core.errors import (
     shown,
 )
 from core.estimators import ESTIMATORS, METRICS
-from core.signature import Column, Signature, height_human, key, spread
+from core.signature import Column, Signature, height_human, key, rounded, spread
 
 __version__ = "1.0.0"
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "problem_text",
     "read_rows",
     "retrain",
+    "rounded",
     "scale_input",
     "scale_target",
 ]
@@ -323,7 +324,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "format": 1,
         "name": f"{_file_stem(data)}-{key(target)}",
         "version": _version(table["digest"], options, packages),
-        "title": _title(target, columns) + (" of MLB Players" if table["is_published"] else ""),
+        "title": _title(target, [column.name for column in columns], table["is_published"]),
         "task": task,
         "target": goal_card,
         "features": [column.card for column in columns],
@@ -639,10 +640,10 @@ def _middle(column):
     return column.median if column.kind in ("number", "date") else column.read(column.example)
 
 
-def _title(target, columns):
+def _title(target, names, is_published):
     """Say in words what is predicted from what."""
-    names = [column.name for column in columns]
-    return f"{target} From {' and '.join(names) if len(names) < 4 else f'{len(names)} Columns'}"
+    source = " and ".join(names) if len(names) < 4 else f"{len(names)} columns"
+    return f"{target} From {source} of MLB Players" if is_published else f"{target} from {source}"
 
 
 def conformal_half_width(residuals, coverage=COVERAGE):

@@ -104,7 +104,9 @@ NAMES = ", ".join(mlib.ESTIMATORS)
 
 def progress(steps, total):
     """Show on stderr how far it is, on a terminal."""
-    with click.progressbar(steps, length=total, label="Trying", file=sys.stderr) as steps_shown:
+    with click.progressbar(
+        steps, length=total, label="Trying", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as steps_shown:
         yield from steps_shown
 
 

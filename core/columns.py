@@ -266,7 +266,7 @@ def _nothing_to_learn(column, look):
             return f"{shown(str(low))} in every row"
     elif len(look.levels) == 0:
         return "empty in every row"
-    elif len(look.levels) == 1 and (look.kind != "category" or look.counts[0] == len(column)):
+    elif len(look.levels) == 1 and (look.kind in ("number", "date") or look.counts[0] == len(column)):
         return f"{shown(str(look.levels[0]))} in every row"
     if look.kind == "category":
         n_levels, n = len(look.levels), look.counts.sum()

@@ -550,21 +550,23 @@ class Signature:
         if self.task == "classification":
             text = category_text(value)
             return f"{text} (probability {prediction['probabilities'][text]:.2g})"
-        return height_human(value) if self.human else self.amount(value)
+        return height_human(value) if self.human else self.amount(value, 6)
 
-    def amount(self, value):
-        """Say a quantity in the target's unit, in four digits.
+    def amount(self, value, digits=4):
+        """Say a quantity in the target's unit.
 
         Parameters
         ----------
         value : float
+        digits : int
+            How many count.
 
         Returns
         -------
         str
             Such as ``2.053 inches``.
         """
-        return f"{value:.4g}" + (f" {self.target.unit}" if self.target.unit else "")
+        return rounded(value, digits) + (f" {self.target.unit}" if self.target.unit else "")
 
     def classes(self, probabilities):
         """Make the answer of a classifier.
@@ -792,6 +794,23 @@ def key(name):
         ``Fuel type (l/100 km)`` is ``fuel_type_l_100_km``.
     """
     return re.sub(r"\W+", "_", name).strip("_").lower() or "value"
+
+
+def rounded(value, digits):
+    """Write a number in so many digits, without an exponent where people would write none.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+
+    Returns
+    -------
+    str
+        123456.7 in four digits is ``123500``.
+    """
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e15 else text
 
 
 def category_text(value):

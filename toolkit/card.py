@@ -197,7 +197,10 @@ def comparison(result):
             rows.append([each["estimator"], f"refused: {each['refused']}"])
             continue
         figures = [each["metrics"][name] for name in labels]
-        shown = ["-" if f["mean"] is None else f"{f['mean']:.4g} ± {f['std']:.2g}" for f in figures]
+        shown = [
+            "-" if each["mean"] is None else f"{mlib.rounded(each['mean'], 4)} ± {mlib.rounded(each['std'], 2)}"
+            for each in figures
+        ]
         rows.append([each["estimator"], *shown, f"{each['seconds']:.2g}"])
     widths = [max(len(row[i]) for row in rows if len(row) == len(rows[0])) for i in range(len(rows[0]))]
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]  # noqa: B905
