@@ -278,7 +278,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     x_train, x_test = matrix.take(train, axis=0), matrix.take(test, axis=0)  # many times as quick as matrix[train]
     y_train, y_test = goal.values.take(train), goal.values.take(test)
     goal_card = _describe_target(goal, units, y_train, data)
-    inputs, prepare = spread(x_train, columns), _preparation(columns, seed)
+    inputs, prepare = spread(x_train, columns), _preparation(columns, goal, seed)
 
     searched, validated = None, None
     if search:
@@ -415,7 +415,7 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         estimators.make_estimator(name, task, {}, seed)
     every = np.arange(len(goal.values))
     columns, matrix = _describe(table["features"], every, {}, features is not None, data, notices)
-    prepare = _preparation(columns, seed)
+    prepare = _preparation(columns, goal, seed)
     rows = estimators.compare(
         names,
         spread(matrix, columns),
@@ -572,7 +572,7 @@ def _describe_target(goal, units, y_train, path):
     return describe(goal, units.get(goal.name), y_train)
 
 
-def _preparation(columns, seed):
+def _preparation(columns, goal, seed):
     """Make the step before the estimator: numbers scaled, gaps filled, categories made columns."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
@@ -580,6 +580,7 @@ def _preparation(columns, seed):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
+    kind = "continuous" if goal.kind == "number" else "binary" if len(goal.categories) == 2 else "multiclass"
     groups = {"number": [], "number_with_gaps": [], "category": [], "category_of_many": []}
     place = 0
     for column in columns:
@@ -592,7 +593,7 @@ def _preparation(columns, seed):
         "number": StandardScaler(),
         "number_with_gaps": make_pipeline(SimpleImputer(strategy="median"), StandardScaler()),
         "category": OneHotEncoder(handle_unknown="ignore", sparse_output=False),
-        "category_of_many": TargetEncoder(cv=KFold(5, shuffle=True, random_state=seed)),
+        "category_of_many": TargetEncoder(target_type=kind, cv=KFold(5, shuffle=True, random_state=seed)),
     }
     transformers = [(name, steps[name], places) for name, places in groups.items() if places]
     return ColumnTransformer(transformers, sparse_threshold=0)

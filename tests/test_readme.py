@@ -48,7 +48,7 @@ def script(port):
         elif ">" in command:  # only stderr is left to be seen
             lines.append(f"{command} 2> {number} < /dev/null")
         else:
-            lines.append(f"{command} > {number} 2>&1 < /dev/null")
+            lines.append(f"{{ {command}; }} > {number} 2>&1 < /dev/null")
     return "\n".join(lines)
 
 
