@@ -725,7 +725,7 @@ def _compile(model, task, train, y_train, tolerance, others):
         graph = write_graph(model, train.shape[1])
         widest = max((size for constant in graph.graph.initializer for size in constant.dims), default=1)
         result["chunk"] = max(CHUNK_LEAST, min(CHUNK, CHUNK_VALUES // widest))
-        run = _session(graph.SerializeToString(), result["chunk"])
+        run = _session(graph.SerializeToString())
     except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise anything; it is told
         reason = str(error).strip().partition("\n")[0]
         return None, {**result, "refused": f"it cannot be compiled ({type(error).__name__}: {reason})"}
@@ -734,7 +734,7 @@ def _compile(model, task, train, y_train, tolerance, others):
     for rows in (train, others):
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
-            truth, answers = original(part), run(part)
+            truth, answers = original(part), _in_chunks(run, part, result["chunk"])
             difference = abs(answers - truth) / unit
             if task == "classification":
                 difference = difference.max(axis=1) + (
@@ -777,7 +777,7 @@ def _parity_rows(columns):
     return np.vstack([*rows, *beyond, np.column_stack(between)])
 
 
-def _session(content, chunk):
+def _session(content):
     """Return the function of an ONNX model's bytes: of float64, shape (rows, inputs), to (rows,) or (rows, classes)."""
     import onnxruntime
 
@@ -791,13 +791,7 @@ def _session(content, chunk):
 
     one = session(1)  # more threads only cost, for a row or a few
     many = functools.cache(lambda: session(0))  # as many as there are cores, made when there is work for them
-
-    def run(x):
-        return (
-            one(None, {"x": x})[0] if len(x) < MANY else _in_chunks(lambda part: many()(None, {"x": part})[0], x, chunk)
-        )
-
-    return run
+    return lambda x: (one if len(x) < MANY else many())(None, {"x": x})[0]
 
 
 # --------------------------------------------------------------------------------------------- load, predict
@@ -841,7 +835,8 @@ class Model:
         """
         import numpy as np
 
-        return self.run(np.ascontiguousarray(x, dtype=np.float64))
+        chunk = CHUNK if self.form == "joblib" else self.signature.compiled["chunk"]
+        return _in_chunks(self.run, np.ascontiguousarray(x, dtype=np.float64), chunk)
 
 
 def _in_chunks(run, x, chunk):
@@ -928,7 +923,7 @@ def _check_digest(path, content, sha256):
 
 def _load_onnx(path, content, signature):
     try:
-        run = _session(content, signature.compiled["chunk"])
+        run = _session(content)
     except ModuleNotFoundError as error:
         raise ModelError(f"{path} needs onnxruntime, not installed here. Try: pip install onnxruntime") from error
     except Exception as error:  # pylint: disable=broad-exception-caught  # ONNX Runtime's have no common name
@@ -954,8 +949,7 @@ def _load_joblib(path, content, signature):
             f"./utilscli.py retrain --model-name {path}"
         )
     trained = joblib.load(io.BytesIO(content))
-    answer = trained.predict if signature.task == "regression" else trained.predict_proba
-    return Model(signature, lambda x: _in_chunks(answer, x, CHUNK), "joblib")
+    return Model(signature, trained.predict if signature.task == "regression" else trained.predict_proba, "joblib")
 
 
 def _proved(path, model):

@@ -195,7 +195,7 @@ def test_a_model_without_interval_is_served_too(tmp_path, line_table):
     path = tmp_path / "line.joblib"
     mlib.retrain(data=line_table, target="y", features=("x",), estimator="linear", model_name=path)
     page = create_app(path).test_client().get("/?x=10.5")
-    assert "Predict the y From x" in page.text
+    assert "Predict the y from x" in page.text
     assert "<output>22</output></p>" in page.text
 
 
