@@ -24,6 +24,7 @@ import math
 import numbers
 import os
 import re
+import warnings
 from collections.abc import Mapping
 
 from core import artifact, estimators
@@ -42,7 +43,7 @@ from core.errors import (
     shown,
 )
 from core.estimators import ESTIMATORS, METRICS
-from core.signature import Column, Signature, height_human, key, rounded, spread
+from core.signature import TIE, Column, Signature, height_human, key, rounded, spread
 
 __version__ = "1.0.0"
 __all__ = [
@@ -144,18 +145,12 @@ def _read(path, target, features, drop, category, task):
     is_published = PUBLISHED_COLUMNS.issubset(table.columns)
     if features is None and is_published and target == PUBLISHED_TARGET:
         features = PUBLISHED_FEATURES
-    rows = len(table)
-    if target in table.columns and table[target].isna().any():
-        table = table[table[target].notna()]
-        notices = [*notices, f"{rows - len(table):,} of {rows:,} rows have no {target}; they are not used."]
-        if table.empty:
-            raise DataError(f"{path}: the target {target!r} is empty in every row.")
     found, goal, task, told = understand(table, path, target, features, drop, category, task)
     return {
         "features": found,
         "target": goal,
         "task": task,
-        "rows": rows,
+        "rows": len(table),
         "digest": digest,
         "is_published": is_published,
         "notices": [*notices, *told],
@@ -281,13 +276,12 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     inputs, prepare = spread(x_train, columns), _preparation(columns, goal, seed)
 
     searched, validated = None, None
+    folds = _calibration_folds(goal, y_train, cv or FOLDS if search or cv else None)
+    model = estimators.build(estimator, task, parameters, seed, prepare, calibrate, folds)
     if search:
-        plain_model = estimators.build(estimator, task, parameters, seed, prepare, calibrate)
-        best, searched = estimators.search(
-            plain_model, inputs, y_train, estimator, task, search, cv or FOLDS, seed, progress
-        )
+        best, searched = estimators.search(model, inputs, y_train, estimator, task, search, cv or FOLDS, seed, progress)
         parameters |= best
-    model = estimators.build(estimator, task, parameters, seed, prepare, calibrate)
+        model = estimators.build(estimator, task, parameters, seed, prepare, calibrate, folds)
     if cv:
         validated = estimators.cross_validate(model, inputs, y_train, task, cv, seed)
     notices += estimators.fit(model, inputs, y_train, estimator)
@@ -415,13 +409,13 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         estimators.make_estimator(name, task, {}, seed)
     every = np.arange(len(goal.values))
     columns, matrix = _describe(table["features"], every, {}, features is not None, data, notices)
-    prepare = _preparation(columns, goal, seed)
+    prepare, folds = _preparation(columns, goal, seed), _calibration_folds(goal, goal.values, cv)
     rows = estimators.compare(
         names,
         spread(matrix, columns),
         goal.values,
         task,
-        lambda name: estimators.build(name, task, {}, seed, prepare),
+        lambda name: estimators.build(name, task, {}, seed, prepare, folds=folds),
         cv,
         seed,
         progress,
@@ -516,7 +510,9 @@ def _split(goal, task, tsize, seed, path, notices):
             notices.append(
                 f"{held_out} held-out rows are too few for {len(counts)} classes: they were drawn at random."
             )
-    train, test = train_test_split(rows, test_size=tsize, random_state=seed, stratify=strata)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", estimators.MANY_CLASSES)
+        train, test = train_test_split(rows, test_size=tsize, random_state=seed, stratify=strata)
     if strata is None and task == "classification" and len(np.unique(goal.values[train])) < len(counts):
         raise DataError(
             f"{path}: the {len(train)} training rows lack a class of {goal.name!r}. "
@@ -606,6 +602,16 @@ def _group(column):
     if column.kind == "boolean" and column.missing:
         return "category"  # true, false and missing
     return "number_with_gaps" if column.missing else "number"
+
+
+def _calibration_folds(goal, y, folds):
+    """In how many folds a calibration, itself inside of folds or not, has rows of each class: 5 at most, 2 at least."""
+    import numpy as np
+
+    if goal.kind == "number":
+        return 2
+    rarest = int(np.bincount(y.astype(np.int64)).min())
+    return max(2, min(5, rarest - math.ceil(rarest / folds) if folds else rarest))
 
 
 def _always(task, y_train, n):
@@ -737,9 +743,7 @@ def _compile(model, task, train, y_train, tolerance, others):
             truth, answers = original(part), _in_chunks(run, part, result["chunk"])
             difference = abs(answers - truth) / unit
             if task == "classification":
-                difference = difference.max(axis=1) + (
-                    answers.argmax(axis=1) != truth.argmax(axis=1)
-                )  # the classes are one
+                difference = difference.max(axis=1) + (_classes(answers) != _classes(truth))
             row = int(difference.argmax())  # a NaN is the largest, and within no tolerance
             if not difference[row] <= worst:
                 worst, at = float(difference[row]), (part[row], answers[row], truth[row])
@@ -752,6 +756,11 @@ def _compile(model, task, train, y_train, tolerance, others):
     if "KNeighbors" in type(_final(model)).__name__:
         return None, {**result, "refused": TIES}  # no comparison shows that none will be met
     return graph, result
+
+
+def _classes(probabilities):
+    """The class that is answered of each row, as `Signature.classes` does."""
+    return (probabilities >= probabilities.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
 
 
 def _parity_rows(columns):
@@ -1058,7 +1067,7 @@ def read_rows(path, signature):
     Returns
     -------
     rows : list of dict
-        As `predict` takes them: text is parsed, and columns that are no features are left out.
+        As `predict` takes them: text is parsed, in JSON too, and columns that are no features are left out.
     notices : list of str
         What was left out.
 
@@ -1075,7 +1084,7 @@ def read_rows(path, signature):
     """
     from core.reading import read_rows as read
 
-    rows, is_text, notices = read(path)
+    rows, notices = read(path)
     names = [feature.name for feature in signature.features]
     present = dict.fromkeys(itertools.chain.from_iterable(rows))
     ignored = [name for name in present if name not in names]
@@ -1091,7 +1100,7 @@ def read_rows(path, signature):
     if absent:
         notices = [*notices, f"Taken as missing in every row: {', '.join(feature.name for feature in absent)}."]
     rows = [{name: row[name] for name in names if name in row} for row in rows]
-    return [signature.parse_row(row) for row in rows] if is_text else rows, notices
+    return list(map(signature.parse_row, rows)), notices
 
 
 def _array(x, signature):

@@ -52,6 +52,8 @@ class Found:
         Of a category, else empty.
     format : str or None
         Of dates: "ISO8601", or as strftime has it.
+    missing, positive : bool
+        Whether some row of the whole table has no value; whether all that there are are numbers above 0.
     """
 
     name: str
@@ -59,13 +61,8 @@ class Found:
     values: Any
     categories: tuple | list = ()
     format: str | None = None
-
-    @property
-    def missing(self):
-        """Whether a value is missing in some row."""
-        import numpy as np
-
-        return bool(np.isnan(self.values).any())
+    missing: bool = False
+    positive: bool = False
 
 
 # ------------------------------------------------------------------------------------------------ understand
@@ -81,7 +78,7 @@ def understand(table, path, target, features=None, drop=(), category=(), task=No
     path : path
         Where it is from, for the errors.
     target : str
-        The column to predict, without gaps.
+        The column to predict. Rows that have none tell what values there are, and are not learnt from.
     features : sequence of str, optional
         The columns to predict from; without it all that something can be learnt from.
     drop : sequence of str
@@ -94,6 +91,7 @@ def understand(table, path, target, features=None, drop=(), category=(), task=No
     Returns
     -------
     features : list of Found
+        Their values in the rows that have a target.
     target : Found
         A number, or a category of the classes.
     task : str
@@ -127,20 +125,25 @@ def understand(table, path, target, features=None, drop=(), category=(), task=No
     if not kept:
         why = "; ".join(f"{name} is {reasons[name]}" for name in names)
         raise DataError(f"{path} has no column to predict {target!r} from: {why or 'it has no other'}.")
-    goal = _look(table[target], target)
-    task, notices = _task(table[target], goal, task, path)
+    has_target = table[target].notna()
+    if not has_target.any():
+        raise DataError(f"{path}: the target {target!r} is empty in every row.")
+    answers = table.loc[has_target, target]
+    goal = _look(answers, target)
+    task, notices = _task(answers, goal, task, path)
+    if len(answers) < len(table):
+        notices.append(f"{len(table) - len(answers):,} of {len(table):,} rows have no {target}; they are not used.")
     kinds = {name: looks[name].kind for name in kept}
-    check(table, {**kinds, target: goal.kind if goal.kind == "number" else "category"}, path)
+    is_number = task == "regression" or (goal.kind == "number" and goal.levels is None)
+    check(table, {**kinds, target: "number" if is_number and goal.kind == "number" else "category"}, path)
     left_out = {
         reason: [name for name in names if reasons[name] == reason and name not in kept] for reason in reasons.values()
     }
     notices += [f"Left out, {reason}: {', '.join(names)}." for reason, names in left_out.items() if names]
-    return (
-        [_encode(table[name], looks[name]) for name in kept],
-        _encode_target(table[target], goal, task, path),
-        task,
-        notices,
-    )
+    found = [_encode(table[name], looks[name]) for name in kept]
+    if len(answers) < len(table):
+        found = [replace(column, values=column.values[has_target.to_numpy()]) for column in found]
+    return found, _encode_target(answers, goal, task, path), task, notices
 
 
 def _check_names(table, path, target, features, drop, category):
@@ -271,7 +274,7 @@ def _nothing_to_learn(column, look):
     if look.kind == "category":
         n_levels, n = len(look.levels), look.counts.sum()
         return OWN if n_levels > n * OWN_VALUES and (n_levels > 20 or n_levels == n) else None
-    if look.kind == "number" and column.dtype.kind in "iu":
+    if look.kind == "number" and column.dtype.kind in "iu" and not column.isna().any():
         if column.iloc[0] in (0, 1) and (column.diff().iloc[1:] == 1).all():
             return ROW
         if IDENTIFIER.search(look.name) and column.is_unique:
@@ -314,7 +317,10 @@ def _encode_target(column, look, task, path):
             raise DataError(f"{path}: column {look.name!r} is {plain(found.values[0])} in every row; nothing to learn.")
         return found
     if look.kind == "boolean" and column.dtype.kind in "bO" and not any(isinstance(level, str) for level in column[:1]):
-        return replace(_encode(column, look), kind="category", categories=[False, True])
+        found = replace(_encode(column, look), kind="category", categories=[False, True])
+        if found.values.min() == found.values.max():
+            raise DataError(f"{path}: column {look.name!r} is {column.iloc[0]} in every row; nothing to learn.")
+        return found
     found = _encode(column, _look(column, look.name, is_category=True))
     if len(found.categories) < 2:
         raise DataError(f"{path}: column {look.name!r} is {found.categories[0]!r} in every row; nothing to learn.")
@@ -362,15 +368,17 @@ def check(table, kinds, path):
     try:
         schema.validate(table, lazy=True)
     except SchemaErrors as error:
-        cases = error.failure_cases
-        problems = []
+        cases, problems = error.failure_cases, []
+        if cases["index"].isna().any():  # no value failed, but a check itself: that is a bug
+            raise
         for (column, expected), rows in cases.groupby(["column", "check"], sort=False):
             for value, row in rows[["failure_case", "index"]].head(SHOWN_ROWS).itertuples(index=False):
                 problems.append(f"column {column!r}, row {int(row) + 1} is {shown(str(value))!r}, expected {expected}")
             if len(rows) > SHOWN_ROWS:
                 problems[-1] += f" (and {len(rows) - SHOWN_ROWS:,} more rows)"
         raise DataError(
-            f"{path}: {'; '.join(problems)}. (Rows are counted from 1 after the header, without blank lines.)"
+            f"{path}: {'; '.join(problems)}. (Rows are counted from 1 after the header, without blank lines. "
+            "--category NAME takes a column as categories, --drop NAME leaves it out.)"
         ) from error
 
 
@@ -389,10 +397,12 @@ def _are_within(column):
 
 
 def _numeric(column):
+    """The numbers of a column in float64, whatever held them; NaN where a value is none."""
+    import numpy as np
     import pandas as pd
 
-    if column.dtype.kind in "iuf":
-        return column
+    if column.dtype.kind in "iuf" and isinstance(column.dtype, np.dtype):
+        return column.astype(np.float64)
     return pd.to_numeric(column.astype(object), errors="coerce").astype(float)
 
 
@@ -407,24 +417,33 @@ def _encode(column, look):
     """Make the numbers of a column that the model computes on."""
     import numpy as np
 
+    values, categories, form = _values(column, look)
+    missing = bool(np.isnan(values).any())
+    positive = look.kind == "number" and bool(np.fmin.reduce(values) > 0)
+    return Found(look.name, look.kind, values, categories, form, missing, positive)
+
+
+def _values(column, look):
+    """Return the numbers of a column, its categories, and the format of its dates."""
+    import numpy as np
+
     if look.kind == "number":
-        return Found(look.name, look.kind, _numeric(column).to_numpy(np.float64, na_value=np.nan))
+        return _numeric(column).to_numpy(np.float64, na_value=np.nan), (), None
     if look.kind == "date":
-        days = _days(column)
         form = look.formats[0] if look.formats else "ISO8601"
-        return Found(look.name, look.kind, days.to_numpy(np.float64, na_value=np.nan), format=form)
+        return _days(column).to_numpy(np.float64, na_value=np.nan), (), form
     if look.kind == "boolean" and look.levels is None:
-        return Found(look.name, look.kind, column.to_numpy(np.float64, na_value=np.nan))
+        return column.to_numpy(np.float64, na_value=np.nan), (), None
     levels = [_level(level) for level in look.levels]
     if look.kind == "boolean":
         truths = np.array([*(WORDS[str(level).strip().casefold()] for level in levels), np.nan])
-        return Found(look.name, look.kind, truths.take(look.places))  # missing ones have the place -1
+        return truths.take(look.places), (), None  # missing ones have the place -1
     if len({isinstance(level, str) for level in levels}) > 1:
         levels = list(map(category_text, levels))
     order = sorted(range(len(levels)), key=levels.__getitem__)
     ranks = np.empty(len(levels) + 1)
     ranks[order], ranks[-1] = np.arange(len(levels)), np.nan
-    return Found(look.name, look.kind, ranks.take(look.places), [levels[place] for place in order])
+    return ranks.take(look.places), [levels[place] for place in order], None
 
 
 def _level(level):
@@ -519,7 +538,7 @@ def describe(column, unit, train):
     card["histogram"] = {**card.get("histogram", {}), "counts": counts.tolist(), "missing": gaps}
     if column.kind == "number":
         card |= {"mean": float(present.mean()), "scale": float(present.std())}
-        card["positive"] = bool(np.nanmin(column.values) > 0)
+        card["positive"] = column.positive
     if column.kind == "date":
         pieces = date_parts(present, DATE_PARTS)
         varied = [part for part, piece in zip(DATE_PARTS, pieces.T, strict=True) if piece.min() < piece.max()]

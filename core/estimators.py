@@ -116,6 +116,7 @@ METRICS = {
         "roc_auc": ("ROC AUC", True),
     },
 }
+MANY_CLASSES = "The number of unique classes is greater than 50%"  # a warning: what is a class was decided before
 RANKED = {"regression": "r2", "classification": "log_loss"}  # the log loss sees what accuracy is too coarse to see
 
 # --------------------------------------------------------------------------------------------- find, make, build
@@ -159,11 +160,11 @@ def make_estimator(name, task, parameters, seed):
     return _set(name, estimator, settings)
 
 
-def build(name, task, parameters, seed, prepare, calibrate=False):
+def build(name, task, parameters, seed, prepare, calibrate=False, folds=5):
     """Make an unfitted model: preparation, estimator, and what makes its answers those that are wanted.
 
     A regressor learns the standardised target, and its answers are scaled back. A classifier answers probabilities:
-    one that has none of its own, or whose own are to be calibrated, is calibrated by a sigmoid over 5 stratified folds.
+    one that has none of its own, or whose own are to be calibrated, is calibrated by a sigmoid over stratified folds.
 
     Parameters
     ----------
@@ -176,6 +177,8 @@ def build(name, task, parameters, seed, prepare, calibrate=False):
         Unfitted; makes of the model's input an array, shape (n, columns).
     calibrate : bool
         Calibrate a classifier's probabilities.
+    folds : int
+        Of the calibration: 5, or as many as the rarest class has rows.
 
     Returns
     -------
@@ -202,11 +205,15 @@ def build(name, task, parameters, seed, prepare, calibrate=False):
 
     estimator = make_estimator(name, task, parameters, seed)
     if task == "classification":
-        return Pipeline([("prepare", prepare), ("estimator", _with_probabilities(name, estimator, seed, calibrate))])
+        return Pipeline(
+            [("prepare", prepare), ("estimator", _with_probabilities(name, estimator, seed, calibrate, folds))]
+        )
     if calibrate:
         raise OptionError("Only probabilities of classes are calibrated, and this is a regression: do not ask for it.")
     return TransformedTargetRegressor(
-        regressor=Pipeline([("prepare", prepare), ("estimator", estimator)]), transformer=StandardScaler()
+        regressor=Pipeline([("prepare", prepare), ("estimator", estimator)]),
+        transformer=StandardScaler(),
+        check_inverse=False,  # it is, but for the last bits of numbers of very different sizes, and a warning of them
     )
 
 
@@ -329,7 +336,7 @@ def _set(name, estimator, parameters):
         raise OptionError(f"{name}: {_first_line(error)}") from error
 
 
-def _with_probabilities(name, estimator, seed, calibrate):
+def _with_probabilities(name, estimator, seed, calibrate, folds):
     """Return the classifier, calibrated where that is asked for, or needed to have probabilities at all."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedKFold
@@ -341,8 +348,8 @@ def _with_probabilities(name, estimator, seed, calibrate):
             f"{name} can give no probabilities: it has neither predict_proba nor decision_function. "
             f"Name another, such as {DEFAULTS['classification']}."
         )
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    return CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=folds)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=splitter)
 
 
 def _final(model):
@@ -417,6 +424,7 @@ def fit(model, x, y, name):
 
     with _refusals(name, len(x)), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
+        warnings.filterwarnings("ignore", MANY_CLASSES)
         model.fit(x, y)
         _answers(model, x[:1])
     notices = []

@@ -3,9 +3,9 @@
 >>> table, sha256, notices = read_table("htwtmlb.csv")  # to train: a pandas table
 >>> table.shape
 (1277, 7)
->>> rows, is_text, notices = read_rows("htwtmlb.csv")  # to predict: plain rows, without pandas
->>> rows[0]["Weight"], is_text
-('225', True)
+>>> rows, notices = read_rows("htwtmlb.csv")  # to predict: plain rows, without pandas
+>>> rows[0]["Weight"]
+'225'
 
 It reads CSV with any usual separator and encoding, JSON lines, a JSON array of objects, each of them also gzipped,
 and Parquet. What it had to assume of a file it says in a notice; what it cannot read it refuses in one line.
@@ -45,9 +45,10 @@ WIDE_BOMS = {  # those of UTF-32 first: one of them begins as one of UTF-16
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-BINARY = re.compile(rb"[\x01-\x08\x0e-\x19\x1c-\x1f]|^%PDF|^PK\x03\x04")  # what stands in no text
+CONTROL = re.compile(rb"[\x01-\x08\x0e-\x19\x1c-\x1f]")  # what hardly stands in text
+MOST_CONTROL = 0.02  # of a text's first bytes
 NUMBER = re.compile(r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?")  # as written where the comma is the decimal point
-DECIMAL = re.compile(r"-?\d+,\d+")
+DECIMAL = re.compile(r"-?\d+,\d+(?:[eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2},\d{3}")  # may be 1234 as well as 1.234
 POINT = re.compile(r"[-+]?\d*\.?\d+([eE][-+]?\d+)?")  # as written where the point is
 MILLIONS = re.compile(r"-?\d{1,3}(,\d{3}){2,}")
@@ -129,8 +130,6 @@ def read_rows(path):
     -------
     rows : list of dict
         A dict a row, from the columns' names to the cells.
-    is_text : bool
-        Whether the cells are text that has yet to be parsed: CSV has no other.
     notices : list of str
         What was assumed: an encoding that is not UTF-8, an unusual separator.
 
@@ -143,20 +142,20 @@ def read_rows(path):
 
     Examples
     --------
-    >>> rows, is_text, notices = read_rows("htwtmlb.csv")
-    >>> len(rows), rows[0]["Age"], is_text
-    (1277, '23.95', True)
+    >>> rows, notices = read_rows("htwtmlb.csv")
+    >>> len(rows), rows[0]["Age"]
+    (1277, '23.95')
     """
     content = _content(path)
     path = "The standard input" if path == "-" else path
     content = _unpacked(content, path)
     if _is_parquet(path, content):
-        return _parquet_rows(content, path), False, []
+        return _parquet_rows(content, path), []
     text, notices = _text(content, path, None)
     if _is_json(path, text):
-        return [row for _, row in _json_rows(text, path)], False, notices
+        return [row for _, row in _json_rows(text, path)], notices
     separator, more = _separator(text[:SNIFFED], path)
-    return _csv_rows(text, separator, path), True, notices + more
+    return _csv_rows(text, separator, path), notices + more
 
 
 # ------------------------------------------------------------------------------------------------------ the bytes
@@ -228,10 +227,16 @@ def _check_encoding(encoding):
         raise OptionError(f"There is no encoding {encoding!r}. Name one such as utf-8, cp1252 or shift-jis.") from error
 
 
+def _is_binary(start):
+    """Whether a file's first bytes are those of no text."""
+    is_other = start.startswith((b"%PDF", b"PK\x03\x04"))
+    return is_other or len(CONTROL.findall(start)) > MOST_CONTROL * len(start)
+
+
 def _text(content, path, encoding):
     """Return the text without byte order mark, and a notice where its encoding is a guess."""
     wide = next((name for mark, name in WIDE_BOMS.items() if content.startswith(mark)), None)
-    if not (encoding or wide) and BINARY.search(content[:SNIFFED]):
+    if not (encoding or wide) and _is_binary(content[:SNIFFED]):
         raise DataError(f"{path} is of no known format. Save it as {FORMATS}.")
     notices = []
     try:
@@ -392,7 +397,7 @@ def _big_csv(path):
 
 def _plain_sample(start):
     """Decode the first bytes of a file; None where they are not plain UTF-8 text."""
-    if start.startswith((GZIP, PARQUET, *WIDE_BOMS)) or b"\0" in start or BINARY.search(start):
+    if start.startswith((GZIP, PARQUET, *WIDE_BOMS)) or b"\0" in start or _is_binary(start):
         return None
     try:
         return codecs.getincrementaldecoder("utf-8-sig")().decode(start)

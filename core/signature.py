@@ -14,11 +14,13 @@ import math
 import numbers
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 from core import artifact
 from core.errors import MOST_PROBLEMS, InputError, ModelError, did_you_mean, plain, shown
 
 FARTHEST = 1e9  # standard deviations from training's mean: beyond, estimators overflow, and no answer means anything
+TIE = 1e-9  # between probabilities that are equal but for rounding
 SHOWN_CATEGORIES = 8  # of many, so many are told in one line
 RESERVED = {"interval", "probabilities", "warnings"}  # keys that an answer has already
 
@@ -294,12 +296,21 @@ class Category(Column):
 
     def parse(self, text):
         stripped = text.strip()
-        found = self._of_text.get(text, self._of_text.get(stripped))
-        return (None if stripped in MISSING else stripped) if found is None else found
+        number = _float(stripped)  # 01067 and 3.0 are learnt as 1067 and 3
+        as_number = category_text(number) if number is not None and math.isfinite(number) else stripped.lower()
+        for found in (text, stripped, as_number):
+            if found in self._of_text:
+                return self._of_text[found]
+        return None if stripped in MISSING else stripped
 
     def _read(self, value):
-        is_plain = isinstance(value, (str, numbers.Real)) and not isinstance(value, bool)
-        return self._places.get(value) if is_plain else None
+        if isinstance(value, str):
+            return self._places.get(value)
+        if not (isinstance(value, (numbers.Real, Decimal)) or type(value).__name__ == "bool_"):
+            return None
+        if isinstance(self.categories[0], str):  # also where the table mixes text and numbers, true and false
+            return self._places.get(category_text(value)) if value == value and abs(value) != math.inf else None
+        return None if isinstance(value, bool) else self._places.get(value)
 
     def say(self, number):
         is_place = number in range(len(self.categories))
@@ -578,9 +589,11 @@ class Signature:
         Returns
         -------
         dict
-            The most probable class (the first of equals), and the probability of each by its name.
+            The most probable class (the first of those that are equal but for a billionth, so that the last bits of
+            a processor's sums decide nothing), and the probability of each by its name.
         """
-        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        least = max(probabilities) - TIE
+        best = next(place for place, probability in enumerate(probabilities) if probability >= least)
         named = dict(zip(self.target.texts, probabilities))  # noqa: B905  # the hot path: strict costs
         return {self.answer: self.target.categories[best], "probabilities": named}
 
@@ -823,11 +836,14 @@ def category_text(value):
     Returns
     -------
     str
-        Numbers without needless digits, ``true`` and ``false`` in small letters.
+        Whole numbers without a point, ``true`` and ``false`` in small letters.
     """
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
         return "true" if value else "false"
-    return value if isinstance(value, str) else plain(value)
+    number = float(value)
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def listed(categories):
@@ -879,7 +895,7 @@ def height_human(float_inches):
 
 def _number(value):
     """The value as float, or None where it is no number; text that looks like one is none."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return None
     try:
         return float(value)

@@ -219,7 +219,7 @@ def test_a_choice_that_makes_no_model_is_refused():
 
 
 def test_categories_of_the_training_rows_come_first():
-    column = Found("c", "category", np.array([0.0, 1, 2, np.nan, 2]), ["a", "b", "c"])
+    column = Found("c", "category", np.array([0.0, 1, 2, np.nan, 2]), ["a", "b", "c"], missing=True)
     ordered = trained_first(column, np.array([2, 3, 4]))
     assert ordered.categories == ["c", "a", "b"]
     np.testing.assert_array_equal(ordered.values, [1, 2, 0, np.nan, 0])
@@ -229,7 +229,7 @@ def test_categories_of_the_training_rows_come_first():
 
 
 def test_a_number_is_described_by_its_training_rows_but_may_be_zero_where_the_table_has_zeros():
-    column = Found("x", "number", np.array([0.0, 1, 2, 3, np.nan]))
+    column = Found("x", "number", np.array([0.0, 1, 2, 3, np.nan]), missing=True)
     card = describe(column, "m", column.values[1:])
     assert [card[name] for name in ("min", "max", "median", "mean", "missing", "positive")] == [1, 3, 2, 2, True, False]
     assert card["scale"] == pytest.approx((2 / 3) ** 0.5)

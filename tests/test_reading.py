@@ -57,9 +57,8 @@ def test_a_plain_table_is_read_with_its_digest_and_without_notices(write_table):
 
 
 def test_the_rows_of_a_plain_table_are_text(write_table):
-    rows, is_text, notices = read_rows(write_table("city,x,y\nRome,1,1.50\nOslo,02,\n"))
+    rows, notices = read_rows(write_table("city,x,y\nRome,1,1.50\nOslo,02,\n"))
     assert rows == [{"city": "Rome", "x": "1", "y": "1.50"}, {"city": "Oslo", "x": "02", "y": ""}]
-    assert is_text
     assert not notices
 
 
@@ -69,7 +68,7 @@ def test_any_usual_separator_and_line_end_is_told(tmp_path, separator, end):
     text = end.join(["city,x,y", "Rome,1,1.5", "Oslo,2,2.5", ""]).replace(",", separator)
     path = written(tmp_path, text.encode())
     assert columns(path) == CITIES
-    rows, _, notices = read_rows(path)
+    rows, notices = read_rows(path)
     assert rows == [{"city": "Rome", "x": "1", "y": "1.5"}, {"city": "Oslo", "x": "2", "y": "2.5"}]
     assert not notices
 
@@ -85,7 +84,7 @@ def test_a_rare_separator_is_told_in_a_notice(write_table):
 def test_one_column_needs_no_separator(write_table):
     path = write_table("Weight\n180\n200\n")
     assert columns(path) == {"Weight": [180, 200]}
-    assert read_rows(path) == ([{"Weight": "180"}, {"Weight": "200"}], True, [])
+    assert read_rows(path) == ([{"Weight": "180"}, {"Weight": "200"}], [])
 
 
 @pytest.mark.parametrize(
@@ -202,7 +201,7 @@ def test_between_semicolons_a_comma_is_decimal_even_before_three_digits(write_ta
 def test_unicode_with_and_without_byte_order_mark_is_told(tmp_path, encoding):
     path = written(tmp_path, "Größe,x\nä,1\n".encode(encoding))
     assert columns(path) == {"Größe": ["ä"], "x": [1]}
-    assert read_rows(path) == ([{"Größe": "ä", "x": "1"}], True, [])
+    assert read_rows(path) == ([{"Größe": "ä", "x": "1"}], [])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-32-be"])
@@ -234,7 +233,7 @@ def test_another_encoding_is_assumed_and_said(tmp_path, encoding, name, cell):
     table, _, notices = read_table(path)
     assert table.to_dict("list") == {name: [cell, "plain"], "x": [1, 2]}
     assert notices == [f"{path} is no UTF-8; it was read as {encoding}."]
-    rows, _, notices = read_rows(path)
+    rows, notices = read_rows(path)
     assert rows == [{name: cell, "x": "1"}, {name: "plain", "x": "2"}]
     assert notices == [f"{path} is no UTF-8; it was read as {encoding}."]
 
@@ -303,7 +302,7 @@ def test_gzip_is_told_by_its_first_bytes(tmp_path, name):
 def test_json_and_parquet_may_be_gzipped(tmp_path):
     path = written(tmp_path, gzip.compress(b'{"x": 1}\n{"x": 2}\n'), "table.jsonl.gz")
     assert columns(path) == {"x": [1, 2]}
-    assert read_rows(path) == ([{"x": 1}, {"x": 2}], False, [])
+    assert read_rows(path) == ([{"x": 1}, {"x": 2}], [])
 
 
 @both
@@ -424,7 +423,7 @@ def test_rows_may_come_from_the_standard_input_without_pandas_or_numpy():
     done = subprocess.run(
         [sys.executable, "-c", code], input="x;y\n1,5;ä\n".encode("utf-16"), capture_output=True, check=True, cwd=ROOT
     )
-    assert done.stdout.decode().splitlines() == ["([{'x': '1.5', 'y': 'ä'}], True, [])", "set()"]
+    assert done.stdout.decode().splitlines() == ["([{'x': '1.5', 'y': 'ä'}], [])", "set()"]
 
 
 def test_an_empty_standard_input_is_refused():
@@ -502,7 +501,7 @@ def test_json_is_told_by_name_or_content_and_its_text_stays_text(tmp_path, name,
     assert table["x"].tolist() == pytest.approx([1, 2.5, np.nan], nan_ok=True)
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert not notices
-    assert read_rows(path) == (JSON_ROWS, False, [])
+    assert read_rows(path) == (JSON_ROWS, [])
 
 
 def test_rows_of_json_may_lack_keys(tmp_path):
@@ -523,7 +522,7 @@ def test_an_object_may_stand_on_several_lines(tmp_path, times):
 def test_json_of_another_encoding_is_read_and_said(tmp_path):
     path = written(tmp_path, '{"x": "Köln"}\n'.encode("cp1252"), "a.jsonl")
     assert columns(path) == {"x": ["Köln"]}
-    assert read_rows(path) == ([{"x": "Köln"}], False, [f"{path} is no UTF-8; it was read as cp1252."])
+    assert read_rows(path) == ([{"x": "Köln"}], [f"{path} is no UTF-8; it was read as cp1252."])
 
 
 def test_csv_whose_name_says_so_may_begin_like_json(tmp_path):
@@ -599,7 +598,7 @@ def test_parquet_is_told_by_name_or_content(write_parquet, name):
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert not notices
     rows = [{"x": 1.5, "word": "01", "n": 1}, {"x": None, "word": None, "n": 2}]
-    assert read_rows(path) == (rows, False, [])
+    assert read_rows(path) == (rows, [])
 
 
 def test_a_named_index_of_parquet_becomes_a_column_and_a_nameless_one_goes(write_parquet):
