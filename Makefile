@@ -20,7 +20,7 @@ test: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the tests
 check: $(VENV)/installed-dev  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pylint *.py core toolkit tests benchmarks
+	$(BIN)/python -m pylint *.py core toolkit tests/*.py benchmarks/*.py
 	$(BIN)/tach check
 
 format: $(VENV)/installed-dev  ## Format the code, and mend what the linter can

@@ -1242,6 +1242,8 @@ def scale_input(feature, model=None):
     ------
     InputError
         As for `predict`: another shape, or a value that cannot be.
+    OptionError
+        The model has features that are no numbers, or have gaps.
 
     Examples
     --------
@@ -1271,6 +1273,11 @@ def scale_target(target, model=None):
     -------
     numpy.ndarray, the same shape
         In the target's unit: inches.
+
+    Raises
+    ------
+    OptionError
+        The model answers classes.
 
     Examples
     --------

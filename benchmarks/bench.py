@@ -224,6 +224,7 @@ def write_houses(folder):
 def retrain_mixed(folder):
     """Retrain on 1,000,000 rows of ten mixed columns, over the same pipeline of plain scikit-learn; both warm."""
     data, plain = write_houses(folder), {}
+    # pylint: disable-next=exec-used  # the same text is a program of its own
     exec(PLAIN_MIXED.replace('if __name__ == "__main__":\n    print(train(sys.argv[1]))', ""), plain)
     return in_turns(
         lambda: mlib.retrain(data=data, target="price", model_name=folder / "houses.joblib"),

@@ -261,16 +261,23 @@ def _nothing_to_learn(column, look):
     """Tell why a column is no feature; None where it is one."""
     if len(look.formats) > 1:
         return EITHER
-    if look.levels is None:
-        low, high = column.min(), column.max()
-        if column.isna().all():
-            return "empty in every row"
-        if low == high and (look.kind == "number" or not column.isna().any()):
-            return f"{shown(str(low))} in every row"
-    elif len(look.levels) == 0:
+    if column.isna().all():
         return "empty in every row"
-    elif len(look.levels) == 1 and (look.kind in ("number", "date") or look.counts[0] == len(column)):
-        return f"{shown(str(look.levels[0]))} in every row"
+    return _constant(column, look) or _identifier(column, look)
+
+
+def _constant(column, look):
+    """Tell of a column that has one value only; true and missing are two, as a category and missing are."""
+    if look.levels is None:
+        value, is_one = column.min(), column.min() == column.max()
+    else:
+        value, is_one = look.levels[0], len(look.levels) == 1
+    has_gaps = look.kind in ("category", "boolean") and column.isna().any()
+    return f"{shown(str(value))} in every row" if is_one and not has_gaps else None
+
+
+def _identifier(column, look):
+    """Tell of a column that names or numbers the rows."""
     if look.kind == "category":
         n_levels, n = len(look.levels), look.counts.sum()
         return OWN if n_levels > n * OWN_VALUES and (n_levels > 20 or n_levels == n) else None
@@ -351,6 +358,8 @@ def check(table, kinds, path):
     ------
     DataError
         All that is wrong, with column, row and value.
+    SchemaErrors
+        A check failed by a mistake of its own.
     """
     import pandera.pandas as pa
     from pandera.errors import SchemaErrors

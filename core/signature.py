@@ -309,7 +309,7 @@ class Category(Column):
         if not (isinstance(value, (numbers.Real, Decimal)) or type(value).__name__ == "bool_"):
             return None
         if isinstance(self.categories[0], str):  # also where the table mixes text and numbers, true and false
-            return self._places.get(category_text(value)) if value == value and abs(value) != math.inf else None
+            return self._places.get(category_text(value)) if math.isfinite(value) else None
         return None if isinstance(value, bool) else self._places.get(value)
 
     def say(self, number):

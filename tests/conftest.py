@@ -1,5 +1,6 @@
 """What several tests need: models in a temporary folder, the commands as processes, a real server."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -70,18 +71,27 @@ def run(*command, **options):
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
 
 
+@contextlib.contextmanager
+def serving(**settings):
+    """Run `python app.py` with some settings, on a port that the system chose; give its URL."""
+    env = {**ENVIRONMENT, "PORT": "0", **{name: str(value) for name, value in settings.items()}}
+    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            log = []
+            for line in process.stderr:
+                log.append(line)
+                found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", line)
+                if found:
+                    break
+            else:
+                pytest.fail(f"app.py did not start: {''.join(log)}")
+            yield found[1]
+        finally:
+            process.terminate()
+
+
 @pytest.fixture(scope="session")
 def server():
-    """The URL of `python app.py`, really running, on a port that the system chose."""
-    env = {**ENVIRONMENT, "PORT": "0", "FLASK_DEBUG": "1"}  # which it has to ignore
-    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
-        log = []
-        for line in process.stderr:
-            log.append(line)
-            found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", line)
-            if found:
-                break
-        else:
-            pytest.fail(f"app.py did not start: {''.join(log)}")
-        yield found[1]
-        process.terminate()
+    """The URL of `python app.py`, really running; with a setting that it has to ignore."""
+    with serving(FLASK_DEBUG="1") as url:
+        yield url

