@@ -168,6 +168,9 @@ def make_rows(ctx, columns):
         column or (None,) * length if feature.missing else column
         for feature, column in zip(features, columns, strict=True)
     ]
+    absent = [option.opts[0] for option, column in zip(options, columns, strict=True) if not column]
+    if absent:
+        raise click.UsageError(f"A row needs each feature, and there is no {', no '.join(absent)}.", ctx)
     if len({len(column) for column in columns}) > 1:
         counts = ", ".join(
             f"{option.opts[0]} {len(column)} times" for option, column in zip(options, columns, strict=True)

@@ -43,7 +43,7 @@ from core.errors import (
     shown,
 )
 from core.estimators import ESTIMATORS, METRICS
-from core.signature import TIE, Column, Signature, height_human, key, rounded, spread
+from core.signature import TIE, Column, Signature, category_text, height_human, key, rounded, spread
 
 __version__ = "1.0.0"
 __all__ = [
@@ -106,14 +106,16 @@ INCHES = {"in": "inches", "inch": "inches"}  # one word for one unit: it names t
 # ------------------------------------------------------------------------------------------------ read, check
 
 
-def data(path=DATA):
+def data(path=DATA, encoding=None):
     """Read a table.
 
     Parameters
     ----------
     path : path
-        A CSV file with a header line (any separator), JSON lines, or Parquet; the first two may be packed by gzip.
-        The project's own table unless told.
+        A CSV file with a header line (any separator), JSON lines, a JSON array of objects, each of them packed by gzip
+        or not, or Parquet. The project's own table unless told.
+    encoding : str, optional
+        Of the text; without it UTF-8, or what is most likely.
 
     Returns
     -------
@@ -133,15 +135,15 @@ def data(path=DATA):
     """
     from core.reading import read_table
 
-    return read_table(path)[0]
+    return read_table(path, encoding)[0]
 
 
-def _read(path, target, features, drop, category, task):
+def _read(path, target, features, drop, category, task, encoding):
     """Read a table and tell what its columns hold."""
     from core.columns import understand
     from core.reading import read_table
 
-    table, digest, notices = read_table(path)
+    table, digest, notices = read_table(path, encoding)
     is_published = PUBLISHED_COLUMNS.issubset(table.columns)
     if features is None and is_published and target == PUBLISHED_TARGET:
         features = PUBLISHED_FEATURES
@@ -171,6 +173,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     category=(),
     units=None,
     task=None,
+    encoding=None,
     estimator=None,
     parameters=None,
     calibrate=False,
@@ -209,6 +212,8 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         units (inches, pounds, years) unless told.
     task : str, optional
         "regression" or "classification"; without it, it is told from the target.
+    encoding : str, optional
+        Of the table's text, as for `data`.
     estimator : str, optional
         A name in `ESTIMATORS`, or the dotted path of a scikit-learn-compatible class; ridge, or logistic for classes,
         unless told.
@@ -258,15 +263,17 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     features, drop, category = _names(features), _names(drop) or [], _names(category) or []
     _check_options(tsize, task, cv, search, seed, min_r2, model_name)
     tsize, seed, parameters = float(tsize), int(seed), dict(parameters or {})
-    table = _read(data, target, features, drop, category, task)
+    table = _read(data, target, features, drop, category, task, encoding)
     goal, task, notices = table["target"], table["task"], table["notices"]
     estimator = estimator or estimators.DEFAULTS[task]
     if task == "classification" and min_r2 is not None:
         raise OptionError(f"The least R² is of numbers; the target {target!r} has classes, and they have none.")
     if task == "regression" and calibrate:
         raise OptionError("Probabilities are calibrated, and a regression has none: its target is a number.")
+    if isinstance(parameters.get("class_weight"), dict):
+        parameters["class_weight"] = _weights_of_places(parameters["class_weight"], goal)
     estimators.make_estimator(estimator, task, parameters, seed)  # a mistake in it is told before the work
-    units = _units(units or {}, [column.name for column in (goal, *table["features"])], table["is_published"])
+    units = _units(units or {}, [goal, *table["features"]], table["is_published"])
 
     train, test = _split(goal, task, tsize, seed, data, notices)
     columns, matrix = _describe(table["features"], train, units, features is not None, data, notices)
@@ -313,7 +320,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "seed": seed,
     }
     packages = _package_versions()
-    final = _final(model)
+    final = estimators.final(model)
     card = {
         "format": 1,
         "name": f"{_file_stem(data)}-{key(target)}",
@@ -326,7 +333,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
             "name": estimator,
             "class": ESTIMATORS.get(estimator, {}).get(task, estimator),
             "parameters": estimators.describe(final),
-            "calibrated": type(model[-1]).__name__ == "CalibratedClassifierCV" if task == "classification" else False,
+            "calibrated": task == "classification" and final is not model[-1],
         },
         "training": {"n": len(train), "test_size": tsize, "seed": seed, "notices": notices},
         "metrics": metrics,
@@ -356,6 +363,7 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     drop=(),
     category=(),
     task=None,
+    encoding=None,
     cv=FOLDS,
     seed=3,
     progress=None,
@@ -367,12 +375,13 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     names : sequence of str
         Estimators, as for `retrain`; none compares all that have a name and are of the task.
     data : path
-        As for `retrain`, like the next five.
+        As for `retrain`, like the next six.
     target : str
     features : sequence of str, optional
     drop : sequence of str
     category : sequence of str
     task : str, optional
+    encoding : str, optional
     seed : int
         Of the folds and the estimators.
     cv : int
@@ -402,7 +411,7 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     import numpy as np
 
     features, drop, category = _names(features), _names(drop) or [], _names(category) or []
-    table = _read(data, target, features, drop, category, task)
+    table = _read(data, target, features, drop, category, task, encoding)
     goal, task, notices = table["target"], table["task"], table["notices"]
     names = list(dict.fromkeys(names)) or [name for name, paths in ESTIMATORS.items() if task in paths]
     for name in names:
@@ -469,18 +478,25 @@ def _check_options(tsize, task, cv, search, seed, min_r2, model_name):
         )
 
 
-def _units(units, names, is_published):
-    """Return the unit of each named column that has one."""
+def _units(units, columns, is_published):
+    """Return the unit of each column that has one."""
+    kinds = {column.name: column.kind for column in columns}
     for name in units:
-        if name not in names:
-            hint = did_you_mean(name, names)
+        if name not in kinds:
+            hint = did_you_mean(name, kinds)
             raise OptionError(f"A unit was given for {name!r}, which is neither target nor feature.{hint}")
+        if kinds[name] != "number":
+            raise OptionError(f"A unit was given for {name!r}, which is no number: it is a {kinds[name]}.")
     units = {name: unit.strip() for name, unit in units.items()}
     for name, unit in units.items():
         if not unit or not unit.isprintable():
             raise OptionError(f"The unit of {name!r} is {unit!r}, expected a word such as cm.")
     units = {**(PUBLISHED_UNITS if is_published else {}), **units}
-    return {name: INCHES.get(units[name].casefold(), units[name]) for name in names if name in units}
+    return {
+        name: INCHES.get(units[name].casefold(), units[name])
+        for name in kinds
+        if name in units and kinds[name] == "number"
+    }
 
 
 def _split(goal, task, tsize, seed, path, notices):
@@ -604,6 +620,18 @@ def _group(column):
     return "number_with_gaps" if column.missing else "number"
 
 
+def _weights_of_places(weights, goal):
+    """Say the weights of classes by their places, as the estimator knows them."""
+    places = {category_text(label): place for place, label in enumerate(goal.categories)}
+    for label in weights:
+        if category_text(label) not in places:
+            raise OptionError(
+                f"class_weight has {label!r}, which is no class of {goal.name!r}.{did_you_mean(label, places)} "
+                f"The classes are: {', '.join(places)}."
+            )
+    return {places[category_text(label)]: weight for label, weight in weights.items()}
+
+
 def _calibration_folds(goal, y, folds):
     """In how many folds a calibration, itself inside of folds or not, has rows of each class: 5 at most, 2 at least."""
     import numpy as np
@@ -621,12 +649,6 @@ def _always(task, y_train, n):
     if task == "regression":
         return np.full(n, y_train.mean())
     return np.tile(np.bincount(y_train.astype(np.int64)) / len(y_train), (n, 1))
-
-
-def _final(model):
-    """The estimator itself, out of what prepares its input and calibrates its answers."""
-    final = model.regressor_[-1] if hasattr(model, "regressor_") else model[-1]
-    return final.calibrated_classifiers_[0].estimator if hasattr(final, "calibrated_classifiers_") else final
 
 
 def _interval(residuals):
@@ -753,7 +775,7 @@ def _compile(model, task, train, y_train, tolerance, others):
     if not worst <= tolerance:
         row, answer, truth = (", ".join(f"{value:.6g}" for value in np.ravel(part)) for part in at)
         return None, {**result, "refused": f"at {row} it answers {answer} and scikit-learn {truth}"}
-    if "KNeighbors" in type(_final(model)).__name__:
+    if "KNeighbors" in type(estimators.final(model)).__name__:
         return None, {**result, "refused": TIES}  # no comparison shows that none will be met
     return graph, result
 
@@ -1085,6 +1107,7 @@ def read_rows(path, signature):
     from core.reading import read_rows as read
 
     rows, notices = read(path)
+    source = "The standard input" if path == "-" else path
     names = [feature.name for feature in signature.features]
     present = dict.fromkeys(itertools.chain.from_iterable(rows))
     ignored = [name for name in present if name not in names]
@@ -1092,7 +1115,7 @@ def read_rows(path, signature):
     for feature in absent:
         if not feature.missing:
             raise DataError(
-                f"{path} has no column {feature.name!r}.{did_you_mean(feature.name, ignored)} "
+                f"{source} has no column {feature.name!r}.{did_you_mean(feature.name, ignored)} "
                 f"It has: {', '.join(present)}."
             )
     if ignored:
@@ -1196,8 +1219,6 @@ def _answer(signature, value, row, interval):
         answer["warnings"] = warned
     return answer
 
-
-# ---------------------------------------------------------------------- the published steps, words for people
 
 # ---------------------------------------------------------------------- the published steps, words for people
 

@@ -6,6 +6,7 @@
 """
 
 import ast
+import contextlib
 import json
 import math
 import os
@@ -63,6 +64,7 @@ def table_options(command):
                 metavar="PATH",
                 help="A table: CSV with a header, any separator (.gz too), JSON lines, Parquet. [default: htwtmlb.csv]",
             ),
+            click.option("--encoding", metavar="NAME", help="Of the table's text. [default: UTF-8, or the likeliest]"),
             click.option(
                 "--target", default="Height", show_default=True, metavar="NAME", help="The column to predict."
             ),
@@ -161,7 +163,7 @@ def retrain(as_json, model_name, features, **options):
     It is measured on held-out rows, beside always answering the mean or the commonest class.
     """
     console.notice("Retraining Model", bg="green", fg="white")
-    with console.errors():
+    with console.errors(), contextlib.redirect_stdout(sys.stderr):  # where an estimator that is verbose prints
         score, _ = mlib.retrain(model_name=model_name, features=features or None, progress=progress, **options)
         signature = mlib.Signature.read(model_name)
     for text in signature.training["notices"]:

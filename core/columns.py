@@ -5,6 +5,7 @@
 [('rooms', 'number'), ('city', 'category')]
 """
 
+import numbers
 import re
 from dataclasses import dataclass, replace
 from datetime import date
@@ -33,7 +34,7 @@ DATE_FORMATS = (
     "%Y-%m",
 )
 TIMES = ("", " %H:%M", " %H:%M:%S")
-EITHER = "of dates that may be month/day or day/month (write them as 2024-05-31)"
+EITHER = "ambiguous, since its dates may be month/day or day/month (write them as 2024-05-31)"
 
 IDENTIFIER = re.compile(r"(?i)(^|[^a-z]|[a-z])id$|^(rownames?|row|index|key|nr|no|number|unnamed: 0)$")
 
@@ -136,10 +137,11 @@ def understand(table, path, target, features=None, drop=(), category=(), task=No
     kinds = {name: looks[name].kind for name in kept}
     is_number = task == "regression" or (goal.kind == "number" and goal.levels is None)
     check(table, {**kinds, target: "number" if is_number and goal.kind == "number" else "category"}, path)
-    left_out = {
-        reason: [name for name in names if reasons[name] == reason and name not in kept] for reason in reasons.values()
-    }
-    notices += [f"Left out, {reason}: {', '.join(names)}." for reason, names in left_out.items() if names]
+    left_out = {}
+    for name in names:
+        if name not in kinds:
+            left_out.setdefault(reasons[name], []).append(name)
+    notices += [f"Left out, {reason}: {', '.join(absent)}." for reason, absent in left_out.items()]
     found = [_encode(table[name], looks[name]) for name in kept]
     if len(answers) < len(table):
         found = [replace(column, values=column.values[has_target.to_numpy()]) for column in found]
@@ -200,7 +202,11 @@ def _look(column, name, is_category=False):
     try:
         places, levels = pd.factorize(column)
     except TypeError as error:
-        raise DataError(f"Column {name!r} holds lists or objects; expected one value a cell. Drop it.") from error
+        raise DataError(
+            f"Column {name!r} holds lists or objects; expected one value a cell. Drop it: --drop '{name}'."
+        ) from error
+    if any(isinstance(level, bytes) for level in levels[:100]):
+        raise DataError(f"Column {name!r} holds bytes; expected numbers, text or dates. Drop it: --drop '{name}'.")
     counts = np.bincount(places[places >= 0], minlength=len(levels))
     kind, formats = ("category", ()) if is_category or len(levels) == 0 else _kind(pd.Index(levels), counts)
     return _Look(name, kind, places, levels, counts, formats)
@@ -412,7 +418,8 @@ def _numeric(column):
 
     if column.dtype.kind in "iuf" and isinstance(column.dtype, np.dtype):
         return column.astype(np.float64)
-    return pd.to_numeric(column.astype(object), errors="coerce").astype(float)
+    texts = column.astype(object).map(str, na_action="ignore")  # a whole number of 400 digits is text that is infinite
+    return pd.to_numeric(texts, errors="coerce").astype(np.float64)
 
 
 def _are_dates(column):
@@ -461,6 +468,8 @@ def _level(level):
         return level
     if type(level).__name__ in ("bool", "bool_"):
         return str(bool(level)).lower()
+    if isinstance(level, numbers.Integral):
+        return int(level)  # exact, however long
     try:
         number = float(level)
     except (TypeError, ValueError):

@@ -71,7 +71,8 @@ def write_graph(model, width):
     if is_regression:
         y = _append_regressor(graph, x, final)
         y = _append(graph, "Mul", [y, _constant(graph, model.transformer_.scale_)])
-        y = _append(graph, "Add", [y, _constant(graph, model.transformer_.mean_)])
+        if model.transformer_.with_mean:
+            y = _append(graph, "Add", [y, _constant(graph, model.transformer_.mean_)])
         _append(graph, "Reshape", [y, _constant(graph, [-1])])
     else:
         _append_probabilities(graph, x, final)

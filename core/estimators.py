@@ -212,7 +212,7 @@ def build(name, task, parameters, seed, prepare, calibrate=False, folds=5):
         raise OptionError("Only probabilities of classes are calibrated, and this is a regression: do not ask for it.")
     return TransformedTargetRegressor(
         regressor=Pipeline([("prepare", prepare), ("estimator", estimator)]),
-        transformer=StandardScaler(),
+        transformer=StandardScaler(with_mean=not _wants_positive(estimator)),
         check_inverse=False,  # it is, but for the last bits of numbers of very different sizes, and a warning of them
     )
 
@@ -236,7 +236,7 @@ def describe(model):
     >>> describe(build("lasso", "regression", {"alpha": 0.5}, seed=3, prepare=StandardScaler()))["alpha"]
     0.5
     """
-    return {name: _plain(value) for name, value in _final(model).get_params(deep=False).items()}
+    return {name: _plain(value) for name, value in final(model).get_params(deep=False).items()}
 
 
 def _path(name, task):
@@ -336,6 +336,14 @@ def _set(name, estimator, parameters):
         raise OptionError(f"{name}: {_first_line(error)}") from error
 
 
+def _wants_positive(estimator):
+    """Whether a regressor learns only targets that are not negative, so that they must not be centred."""
+    from sklearn.utils import get_tags
+
+    loss = estimator.get_params(deep=False).get("loss")
+    return get_tags(estimator).target_tags.positive_only or loss in ("poisson", "gamma")
+
+
 def _with_probabilities(name, estimator, seed, calibrate, folds):
     """Return the classifier, calibrated where that is asked for, or needed to have probabilities at all."""
     from sklearn.calibration import CalibratedClassifierCV
@@ -352,8 +360,19 @@ def _with_probabilities(name, estimator, seed, calibrate, folds):
     return CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=splitter)
 
 
-def _final(model):
-    """Return the estimator inside a model that `build` made; of another estimator itself."""
+def final(model):
+    """Find the estimator itself, inside of what prepares its input and calibrates its answers.
+
+    Parameters
+    ----------
+    model : sklearn.base.BaseEstimator
+        As `build` makes it, fitted or not; or a bare estimator, which is returned.
+
+    Returns
+    -------
+    sklearn.base.BaseEstimator
+        Of a calibrated classifier the unfitted one.
+    """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
@@ -406,7 +425,7 @@ def fit(model, x, y, name):
     Returns
     -------
     list of str
-        Notices: that the fit ended before it converged.
+        Notices: that the fit ended before it converged, and what else the estimator warned of.
 
     Raises
     ------
@@ -423,16 +442,15 @@ def fit(model, x, y, name):
     from sklearn.exceptions import ConvergenceWarning
 
     with _refusals(name, len(x)), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
+        warnings.simplefilter("always")
         warnings.filterwarnings("ignore", MANY_CLASSES)
         model.fit(x, y)
         _answers(model, x[:1])
-    notices = []
-    for each in caught:
-        if issubclass(each.category, ConvergenceWarning):
-            notices.append(f"The estimator {name} did not converge: {_first_line(each.message)}")
-        else:
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    notices = [
+        f"The estimator {name} {'did not converge' if issubclass(each.category, ConvergenceWarning) else 'warns'}: "
+        f"{_first_line(each.message)}"
+        for each in caught
+    ]
     return list(dict.fromkeys(notices))
 
 
@@ -566,7 +584,7 @@ def cross_validate(model, x, y, task, folds, seed):
     {'mean': 0.287, 'std': 0.031}
     """
     rows = _folds(x, y, task, folds, seed)
-    tried = list(_try_all([(type(_final(model)).__name__, model)], x, y, task, rows))
+    tried = list(_try_all([(type(final(model)).__name__, model)], x, y, task, rows))
     _raise_first(tried)
     return {"folds": folds, "n": len(x), "metrics": _summary(tried, task)}
 
@@ -813,7 +831,7 @@ def _space(name, model):
         "loguniform": stats.loguniform,
         "randint": lambda low, high: stats.randint(low, high + 1),
     }
-    known = _final(model).get_params()
+    known = final(model).get_params()
     return {
         parameter: range_ if isinstance(range_, list) else make[range_[0]](*range_[1:])
         for parameter, range_ in SPACES[name].items()
@@ -838,5 +856,5 @@ def _with(model, parameters):
     from sklearn.base import clone
 
     copy = clone(model)
-    _final(copy).set_params(**parameters)
+    final(copy).set_params(**parameters)
     return copy

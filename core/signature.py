@@ -10,6 +10,7 @@ in the signature's list, true and false are 1 and 0, a date is days since 1970, 
 
 import functools
 import itertools
+import json
 import math
 import numbers
 import re
@@ -296,9 +297,7 @@ class Category(Column):
 
     def parse(self, text):
         stripped = text.strip()
-        number = _float(stripped)  # 01067 and 3.0 are learnt as 1067 and 3
-        as_number = category_text(number) if number is not None and math.isfinite(number) else stripped.lower()
-        for found in (text, stripped, as_number):
+        for found in (text, stripped, _as_number(stripped)):  # 01067 and 3.0 are learnt as 1067 and 3, True as true
             if found in self._of_text:
                 return self._of_text[found]
         return None if stripped in MISSING else stripped
@@ -352,8 +351,10 @@ class Date(Column):
             value = datetime(value.year, value.month, value.day)
         if not isinstance(value, datetime) or type(value).__name__ == "NaTType":  # pandas' NaT is a datetime
             return None
-        if value.tzinfo:
-            value = value.astimezone(UTC).replace(tzinfo=None)
+        try:
+            value = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        except OverflowError:  # before the year 1, or after 9999
+            return None
         return (value - EPOCH) / timedelta(days=1)
 
     def _moment(self, text):
@@ -560,7 +561,8 @@ class Signature:
         value = prediction[self.answer] if isinstance(prediction, dict) else prediction
         if self.task == "classification":
             text = category_text(value)
-            return f"{text} (probability {prediction['probabilities'][text]:.2g})"
+            line = "".join(char if char.isprintable() else " " for char in text)
+            return f"{line} (probability {prediction['probabilities'][text]:.2g})"
         return height_human(value) if self.human else self.amount(value, 6)
 
     def amount(self, value, digits=4):
@@ -842,6 +844,8 @@ def category_text(value):
         return value
     if isinstance(value, bool) or type(value).__name__ == "bool_":
         return "true" if value else "false"
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
     number = float(value)
     return str(int(number)) if number.is_integer() else repr(number)
 
@@ -860,6 +864,7 @@ def listed(categories):
     """
     texts = [category_text(value) for value in categories[:SHOWN_CATEGORIES]]
     texts = [text if len(text) <= 40 else text[:37] + "..." for text in texts]
+    texts = [json.dumps(text, ensure_ascii=False) if "," in text or not text.isprintable() else text for text in texts]
     more = f", ... ({len(categories):,} in all)" if len(categories) > SHOWN_CATEGORIES else ""
     return ", ".join(texts) + more
 
@@ -901,6 +906,15 @@ def _number(value):
         return float(value)
     except OverflowError:
         return math.inf
+
+
+def _as_number(text):
+    """A text as the number that it is has as a category's text; of none in small letters."""
+    try:
+        return category_text(int(text))
+    except ValueError:
+        number = _float(text)
+        return text.lower() if number is None or not math.isfinite(number) else category_text(number)
 
 
 def _float(text):

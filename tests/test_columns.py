@@ -90,7 +90,7 @@ def test_numbers_become_categories_when_asked_for():
         ("same", ["a"] * N, "a in every row"),
         ("gaps", [None] * N, "empty in every row"),
         ("gaps", [7, None] * 20, "7.0 in every row"),
-        ("when", ["01/02/2024", "03/04/2024"] * 20, "of dates that may be month/day or day/month"),
+        ("when", ["01/02/2024", "03/04/2024"] * 20, "ambiguous, since its dates may be month/day or day/month"),
     ],
 )
 def test_what_nothing_can_be_learnt_from_is_left_out_and_said(name, values, reason):
@@ -240,3 +240,23 @@ def test_dates_are_described_by_their_parts_that_vary():
     card = describe(Found("d", "date", days, format="ISO8601"), None, days)
     assert card["parts"] == ["month", "weekday"]
     assert (card["min"], card["median"], card["max"]) == (0, 31, 59)
+
+
+def test_whole_numbers_of_any_length_are_categories_of_their_own():
+    column = found([2**53, 2**53 + 1] * 20, category=["c"])
+    assert column.categories == [2**53, 2**53 + 1]
+    assert found([str(10**400), *map(str, range(9))] * 4, category=["c"]).kind == "category"
+
+
+def test_bytes_and_numbers_beyond_all_computing_are_refused():
+    with pytest.raises(DataError, match="'c' holds bytes"):
+        found([b"\xff", b"a"] * 20)
+    with pytest.raises(DataError, match=r"row 40 is '1000000.*expected a number"):
+        found([*range(39), 10**400])
+
+
+def test_a_thousand_columns_that_are_left_out_are_said_quickly_and_once():
+    table = pd.DataFrame({f"c{i}": [1.0] * N for i in range(2000)} | {"x": np.cos(range(N)), "y": Y})
+    *_, notices = understand(table, "t.csv", "y")
+    assert len(notices) == 1
+    assert notices[0].startswith("Left out, 1.0 in every row: c0, c1,")

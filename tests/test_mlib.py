@@ -1239,6 +1239,78 @@ def test_the_payload_takes_a_number_in_any_wrapping(value):
     }
 
 
+# ------------------------------------------------------------------------------------- estimators and their options
+
+
+@pytest.fixture(name="classes")
+def _classes(write_table):
+    """A table of 60 rows: three classes that x tells, the last one rare."""
+    rows = [f"{i / 10},{'rare' if i > 54 else 'low' if i < 30 else 'high, or so'}" for i in range(60)]
+    return write_table("x,y\n" + "".join(f'{row.split(",", 1)[0]},"{row.split(",", 1)[1]}"\n' for row in rows))
+
+
+@pytest.mark.parametrize("estimator", ["hist-gradient-boosting", "sklearn.linear_model.PoissonRegressor"])
+def test_an_estimator_of_positive_targets_gets_them_positive(tmp_path, write_table, estimator):
+    """The target is scaled, and not centred; the answers are as positive as it is."""
+    table = write_table("x,y\n" + "".join(f"{x / 50},{np.exp(x / 50)}\n" for x in range(200)))
+    parameters = {"loss": "poisson"} if "hist" in estimator else {"alpha": 0}
+    signature = trained(tmp_path, table, estimator=estimator, parameters=parameters, task="regression")
+    assert signature.metrics["r2"] > 0.9
+    assert signature.compiled["refused"] is None
+    assert min(each["y"] for each in mlib.predict([0.0, 1.0, 3.9], tmp_path / "model.joblib")) > 0
+
+
+def test_weights_of_classes_are_given_by_their_names(tmp_path, classes):
+    weights = {"low": 1, "high, or so": 1, "rare": 50}
+    trained(tmp_path, classes)
+    plain = mlib.predict(5.2, tmp_path / "model.joblib")["probabilities"]["rare"]
+    trained(tmp_path, classes, parameters={"class_weight": weights})
+    assert mlib.predict(5.2, tmp_path / "model.joblib")["probabilities"]["rare"] > 2 * plain
+    with pytest.raises(mlib.OptionError, match=r"'rar', which is no class of 'y'\. Did you mean rare"):
+        trained(tmp_path, classes, parameters={"class_weight": {"rar": 1}})
+
+
+def test_a_class_of_few_rows_is_calibrated_on_fewer_folds(tmp_path, classes):
+    signature = trained(tmp_path, classes, estimator="svm")
+    assert signature.estimator["calibrated"]
+    assert signature.compiled["refused"] is None
+
+
+def test_classes_have_no_interval_and_no_unit(tmp_path, classes):
+    trained(tmp_path, classes)
+    with pytest.raises(mlib.OptionError, match="no interval"):
+        mlib.predict(1, tmp_path / "model.joblib", interval=True)
+    with pytest.raises(mlib.OptionError, match="'y', which is no number: it is a category"):
+        trained(tmp_path, classes, units={"y": "kg"})
+
+
+def test_a_name_with_a_comma_is_quoted_in_a_list(tmp_path, classes):
+    assert trained(tmp_path, classes).target.range == '"high, or so", low, rare'
+
+
+def test_equal_probabilities_are_answered_by_the_first_class(tmp_path, classes):
+    """But for the last bits, of which a processor's sums are made."""
+    signature = trained(tmp_path, classes)
+    assert signature.classes([0.3, 0.35, 0.35 + 1e-12])["y"] == "low"
+    assert signature.classes([0.3, 0.35, 0.35 + 1e-6])["y"] == "rare"
+
+
+def test_an_array_of_a_classifier_is_answered_by_probabilities(tmp_path, classes):
+    trained(tmp_path, classes)
+    answers = mlib.predict(np.array([0.1, 5.9]), tmp_path / "model.joblib")
+    assert answers.shape == (2, 3)
+    np.testing.assert_allclose(answers.sum(axis=1), 1)
+
+
+def test_the_encoding_that_is_named_is_taken(tmp_path):
+    path = tmp_path / "table.csv"
+    text = "x,stadt\n" + "".join(f"{x},{'Łódź' if x % 3 else 'Kraków'}\n" for x in range(30))
+    path.write_bytes(text.encode("cp1250"))
+    assert trained(tmp_path, path, target="stadt", encoding="cp1250").target.categories == ["Kraków", "Łódź"]
+    with pytest.raises(mlib.OptionError, match="There is no encoding 'cp12500'"):
+        trained(tmp_path, path, target="stadt", encoding="cp12500")
+
+
 # --------------------------------------------------------------------------------------------------- the whole
 
 

@@ -55,7 +55,20 @@ def test_a_value_becomes_the_number_that_the_model_computes_on(kind, value, numb
         *[("number", value) for value in ("3", True, [], {}, math.nan, math.inf, 0, -1, 1e300, 10**400, 1j)],
         *[("boolean", value) for value in ("maybe", "", 2, 0.5, math.nan, [], {}, b"yes")],
         *[("category", value) for value in ("lyon", "", 0, 1.0, True, [], {}, math.nan)],
-        *[("date", value) for value in ("1970-02-30", "02/01/1970", "today", 5, True, [], math.nan, pd.NaT)],
+        *[
+            ("date", value)
+            for value in (
+                "1970-02-30",
+                "02/01/1970",
+                "0001-01-01T00:00:00+14:00",
+                "today",
+                5,
+                True,
+                [],
+                math.nan,
+                pd.NaT,
+            )
+        ],
     ],
 )
 @pytest.mark.parametrize("missing", [True, False])

@@ -77,6 +77,28 @@ def test_a_model_that_is_not_compiled_is_told_in_one_line_with_the_worst_row(tmp
     assert len(notices) == 2
 
 
+def test_what_an_estimator_prints_is_no_answer(tmp_path):
+    options = ("--estimator", "mlp", "--param", "verbose=True", "--param", "max_iter=2")
+    done = run("./utilscli.py", "retrain", *options, "--model-name", tmp_path / "m.joblib", "--json")
+    assert "r2" in json.loads(done.stdout)
+    assert "Iteration 1" in done.stderr
+
+
+def test_compare_prints_the_best_first():
+    done = utils("compare", "--estimator", "dummy", "--estimator", "ridge", "--cv", "3")
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["estimator", "ridge", "dummy"]
+    result = json.loads(utils("compare", "--estimator", "dummy", "--estimator", "ridge", "--cv", "3", "--json").stdout)
+    assert (result["n"], result["folds"]) == (1277, 3)
+    assert result["estimators"][0]["metrics"]["r2"]["mean"] > result["estimators"][1]["metrics"]["r2"]["mean"]
+
+
+def test_the_card_is_markdown_when_asked_for(two_features):
+    shown = utils("info", "--model", two_features, "--markdown").stdout
+    assert shown.startswith("# Height From Weight and Age of MLB Players\n")
+    assert "| Weight | number | 145 to 300 pounds in training | 205 |" in shown
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
