@@ -155,7 +155,7 @@ def _read(path, target, features, drop, category, task, encoding):
         "rows": len(table),
         "digest": digest,
         "is_published": is_published,
-        "notices": [*notices, *told],
+        "notices": [text.replace(os.fspath(path), os.path.basename(path)) for text in (*notices, *told)],
     }
 
 
@@ -725,7 +725,7 @@ def _package_versions():
 
 def _version(digest, options, packages):
     """Name the content: what a model is made from, neither clock nor machine."""
-    made_from = json.dumps([digest, options, packages], sort_keys=True)
+    made_from = json.dumps([digest, options, packages], sort_keys=True, default=repr)
     return hashlib.sha256(made_from.encode()).hexdigest()[:12]
 
 

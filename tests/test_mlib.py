@@ -1307,6 +1307,7 @@ def test_the_encoding_that_is_named_is_taken(tmp_path):
     text = "x,stadt\n" + "".join(f"{x},{'Łódź' if x % 3 else 'Kraków'}\n" for x in range(30))
     path.write_bytes(text.encode("cp1250"))
     assert trained(tmp_path, path, target="stadt", encoding="cp1250").target.categories == ["Kraków", "Łódź"]
+    assert str(tmp_path) not in json.dumps(trained(tmp_path, path, target="stadt").training["notices"])
     with pytest.raises(mlib.OptionError, match="There is no encoding 'cp12500'"):
         trained(tmp_path, path, target="stadt", encoding="cp12500")
 

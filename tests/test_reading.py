@@ -554,7 +554,7 @@ def test_csv_whose_name_says_so_may_begin_like_json(tmp_path):
         (b'{"x": ' + b"1" * 5000 + b"}", "line 1 cannot be read as JSON: a number has too many digits"),
         (b"x,y\n1,2\n", "line 1 cannot be read as JSON"),
         (b'{\n "x": 1,\n "y": NaN\n}\n', "cannot be read as JSON: NaN is no JSON"),
-        (b'{\n "x": 1,\n "y": 2,\n}\n', "line 4 cannot be read as JSON"),
+        (b'{\n "x": 1,\n "y": ?\n}\n', "line 3 cannot be read as JSON"),
     ],
 )
 def test_bad_json_is_refused_with_its_line(tmp_path, read, content, said):
