@@ -402,7 +402,7 @@ def check(table, kinds, path):
 def _is_sound(column):
     """Whether a column can have no value that is wrong: of dates, or of numbers that are not too large."""
     if column.dtype.kind in "iuf":
-        return column.isna().all() or bool(column.min() >= -LARGEST and column.max() <= LARGEST)
+        return column.isna().all() or -LARGEST <= float(column.min()) <= float(column.max()) <= LARGEST
     return column.dtype.kind == "M"
 
 
