@@ -73,6 +73,12 @@ class FeatureType(click.ParamType):
             return self.fail(f"{value!r} is not a valid float.", param, ctx)
 
 
+def possible(feature):
+    """Say what values a feature can have: ``145 to 300 pounds in training``, ``one of Lyon, Paris``."""
+    before, after = {"category": ("one of ", ""), "boolean": ("", "")}.get(feature.kind, ("", " in training"))
+    return f"{before}{feature.range}{after}"
+
+
 def feature_options(signature):
     """Make a click option for each feature, in their order.
 
@@ -93,9 +99,8 @@ def feature_options(signature):
             number += 1
             name = f"{base}-{number}"
         taken.add(name)
-        values = {"number": "", "date": ""}.get(feature.kind, "one of " * (feature.kind == "category"))
-        text = f"{feature.name}: {values}{feature.range}" + " in training" * (feature.kind in ("number", "date"))
-        text += ". May be left out, or repeated." if feature.missing else ". May be repeated."
+        text = f"{feature.name}: {possible(feature)}."
+        text += " May be left out, or repeated." if feature.missing else " May be repeated."
         options.append(click.Option([f"--{name}", f"feature_{i}"], type=FeatureType(feature), multiple=True, help=text))
     return options
 
@@ -149,7 +154,7 @@ def ask(ctx):
     return [
         (
             click.prompt(
-                f"{feature.name} ({feature.range}{' in training' * (feature.kind in ('number', 'date'))})",
+                f"{feature.name} ({possible(feature)})",
                 type=FeatureType(feature),
                 default="" if feature.missing else None,
                 show_default=False,
