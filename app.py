@@ -54,12 +54,14 @@ PAGE = """<!doctype html>
   {% if field.widget == "select" %}
   <select id="f{{ loop.index }}" name="{{ field.name }}">
     {% if field.optional %}<option value="">not known</option>{% endif %}
-    {% for option in field.options %}<option{% if option == field.given %} selected{% endif %}>{{ option }}</option>
+    {% for option in field.options %}<option value="{{ option }}"
+      {%- if option == field.given %} selected{% endif %}>{{ option }}</option>
     {% endfor %}
   </select>
   {% else %}
   <input id="f{{ loop.index }}" name="{{ field.name }}" type="{{ field.type }}" autocomplete="off"
     value="{{ field.given }}" aria-describedby="r{{ loop.index }}"
+    {%- if field.type == "datetime-local" %} step="1"{% endif %}
     {%- if field.type == "text" and not field.options %} inputmode="decimal"{% endif %}
     {%- if field.options %} list="l{{ loop.index }}"{% endif %}{% if not field.optional %} required{% endif %}>
   {% if field.options %}<datalist id="l{{ loop.index }}">
@@ -234,7 +236,7 @@ def field(feature, given):
     elif feature.kind == "boolean":
         widget, options = ("select", ["true", "false"]) if feature.missing else ("checkbox", [])
     else:
-        hint = f"{feature.range} in training"
+        hint = feature.possible
         if feature.kind == "date":
             kind = "datetime-local" if "hour" in feature.parts else "date"
     return {

@@ -4,6 +4,7 @@
 The options are those of the model's features: its signature names them, with range and unit.
 """
 
+import math
 import os
 import shlex
 import sys
@@ -67,16 +68,13 @@ class FeatureType(click.ParamType):
         parsed = self.feature.parse(value)
         if self.feature.kind != "number" or (parsed is None and self.feature.missing):
             return parsed
-        try:
-            return float(value)
-        except ValueError:
-            return self.fail(f"{value!r} is not a valid float.", param, ctx)
-
-
-def possible(feature):
-    """Say what values a feature can have: ``145 to 300 pounds in training``, ``one of Lyon, Paris``."""
-    before, after = {"category": ("one of ", ""), "boolean": ("", "")}.get(feature.kind, ("", " in training"))
-    return f"{before}{feature.range}{after}"
+        if isinstance(parsed, float):
+            return parsed
+        if (
+            parsed is None and value.strip()
+        ):  # nan and the like, which a table takes for nothing, and no feature that has to be
+            return math.nan
+        return self.fail(f"{value!r} is not a valid float.", param, ctx)
 
 
 def feature_options(signature):
@@ -99,7 +97,7 @@ def feature_options(signature):
             number += 1
             name = f"{base}-{number}"
         taken.add(name)
-        text = f"{feature.name}: {possible(feature)}."
+        text = f"{feature.name}: {feature.possible}."
         text += " May be left out, or repeated." if feature.missing else " May be repeated."
         options.append(click.Option([f"--{name}", f"feature_{i}"], type=FeatureType(feature), multiple=True, help=text))
     return options
@@ -112,7 +110,7 @@ def feature_options(signature):
     "--from",
     "source",
     metavar="FILE",
-    help="Predict the rows of a file: CSV, JSON or JSON lines; - is the standard input. Other columns are ignored.",
+    help="Predict the rows of a file: CSV, JSON (lines), Parquet; - is the standard input. Other columns are ignored.",
 )
 @click.option("--interval", is_flag=True, help="Add the prediction interval.")
 @console.json_option
@@ -154,7 +152,7 @@ def ask(ctx):
     return [
         (
             click.prompt(
-                f"{feature.name} ({possible(feature)})",
+                f"{feature.name} ({feature.possible})",
                 type=FeatureType(feature),
                 default="" if feature.missing else None,
                 show_default=False,

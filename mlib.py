@@ -411,6 +411,7 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     import numpy as np
 
     features, drop, category = _names(features), _names(drop) or [], _names(category) or []
+    _check_choices(task, cv, seed)
     table = _read(data, target, features, drop, category, task, encoding)
     goal, task, notices = table["target"], table["task"], table["notices"]
     names = list(dict.fromkeys(names)) or [name for name, paths in ESTIMATORS.items() if task in paths]
@@ -451,14 +452,9 @@ def _check_options(tsize, task, cv, search, seed, min_r2, model_name):
     """Raise for what can be told before the table is read."""
     if not (isinstance(tsize, numbers.Real) and 0 < tsize < 1):
         raise OptionError(f"The test size is {tsize!r}, expected a share of the rows between 0 and 1, such as 0.1.")
-    if task not in (None, *estimators.DEFAULTS):
-        raise OptionError(f"There is no task {task!r}. The names are: {', '.join(estimators.DEFAULTS)}.")
-    if cv is not None and not (isinstance(cv, numbers.Integral) and cv >= 2):
-        raise OptionError(f"The folds are {cv!r}, expected a whole number from 2.")
+    _check_choices(task, cv, seed)
     if search is not None and not (isinstance(search, numbers.Integral) and search >= 1):
         raise OptionError(f"The tries of the search are {search!r}, expected a whole number from 1.")
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
-        raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
     if min_r2 is not None and task == "classification":
         raise OptionError("The least R² is of numbers, and classes have none.")
     if min_r2 is not None and not min_r2 <= 1:
@@ -476,6 +472,16 @@ def _check_options(tsize, task, cv, search, seed, min_r2, model_name):
             f"{compiled} is in the way: the compiled form would have that name, and it is none of this project, or "
             "damaged. Remove it, or name another model."
         )
+
+
+def _check_choices(task, cv, seed):
+    """Raise for a task, folds or a seed that cannot be."""
+    if task not in (None, *estimators.DEFAULTS):
+        raise OptionError(f"There is no task {task!r}. The names are: {', '.join(estimators.DEFAULTS)}.")
+    if cv is not None and not (isinstance(cv, numbers.Integral) and cv >= 2):
+        raise OptionError(f"The folds are {cv!r}, expected a whole number from 2.")
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
+        raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
 
 
 def _units(units, columns, is_published):
@@ -1106,7 +1112,7 @@ def read_rows(path, signature):
     """
     from core.reading import read_rows as read
 
-    rows, notices = read(path)
+    rows, has_commas, notices = read(path)
     source = "The standard input" if path == "-" else path
     names = [feature.name for feature in signature.features]
     present = dict.fromkeys(itertools.chain.from_iterable(rows))
@@ -1123,7 +1129,7 @@ def read_rows(path, signature):
     if absent:
         notices = [*notices, f"Taken as missing in every row: {', '.join(feature.name for feature in absent)}."]
     rows = [{name: row[name] for name in names if name in row} for row in rows]
-    return list(map(signature.parse_row, rows)), notices
+    return [signature.parse_row(row, has_commas) for row in rows], notices
 
 
 def _array(x, signature):

@@ -62,7 +62,7 @@ def table_options(command):
                 "--data",
                 default=mlib.DATA,
                 metavar="PATH",
-                help="A table: CSV with a header, any separator (.gz too), JSON lines, Parquet. [default: htwtmlb.csv]",
+                help="A table: CSV with a header, any separator, JSON (lines), Parquet. [default: htwtmlb.csv]",
             ),
             click.option("--encoding", metavar="NAME", help="Of the table's text. [default: UTF-8, or the likeliest]"),
             click.option(

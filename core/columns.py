@@ -5,14 +5,13 @@
 [('rooms', 'number'), ('city', 'category')]
 """
 
-import numbers
 import re
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from core.errors import DataError, OptionError, did_you_mean, plain, shown
-from core.signature import DATE_PARTS, EPOCH, WORDS, category_text, date_parts
+from core.signature import DATE_PARTS, EPOCH, WORDS, category_text, category_value, date_parts
 
 BINS = 10  # of a column's histogram in the signature
 LARGEST = 1e100  # of numbers that are trained on: squares and sums of them are still numbers
@@ -31,6 +30,8 @@ DATE_FORMATS = (
     "%d %b %Y",
     "%d-%b-%Y",
     "%B %d, %Y",
+    "%b %d, %Y",
+    "%Y-%m-%d",
     "%Y-%m",
 )
 TIMES = ("", " %H:%M", " %H:%M:%S")
@@ -200,6 +201,8 @@ def _look(column, name, is_category=False):
         column = column.astype(column.cat.categories.dtype)
         return _look(column, name, is_category=is_category or column.dtype.kind in "iuf")
     try:
+        if kind == "O" and len(types := set(map(type, column.dropna()))) > 1 and bool in types:
+            column = column.map(category_value, na_action="ignore")  # to pandas true and 1 are the same
         places, levels = pd.factorize(column)
     except TypeError as error:
         raise DataError(
@@ -220,12 +223,12 @@ def _kind(levels, counts):
         return "boolean", ()
     if all(isinstance(level, date) for level in levels[:100]):
         return "date", ()
-    words = {str(level).strip().casefold() for level in levels[:20]}
-    if len(levels) <= 4 and words <= WORDS.keys() and len({WORDS[word] for word in words}) == 2:
+    words = {str(level).strip().casefold() for level in levels[:50]}
+    if len(levels) < 50 and words <= WORDS.keys() and len({WORDS[word] for word in words}) == 2:
         return "boolean", ()
     if _share(counts, pd.to_numeric(levels.astype(str), errors="coerce").notna()) >= MOSTLY:
         return "number", ()
-    formats = _date_formats(levels.astype(str), counts)
+    formats = _date_formats(levels.astype(str).str.strip(), counts)
     return ("date" if formats else "category"), formats
 
 
@@ -242,13 +245,14 @@ def _date_formats(levels, counts):
     looks_iso = sample.str.match(r"\d{4}-\d\d-\d\d").mean() >= MOSTLY
     if looks_iso and _share(counts, _moments(levels, "ISO8601").notna()) >= MOSTLY:
         return ("ISO8601",)
-    return tuple(
-        form + time
-        for time in TIMES
-        for form in DATE_FORMATS
-        if _moments(sample, form + time).notna().mean() >= MOSTLY
-        and _share(counts, _moments(levels, form + time).notna()) >= MOSTLY
-    )
+    found = {}
+    for form in (form + time for time in TIMES for form in DATE_FORMATS):
+        if _moments(sample, form).notna().mean() >= MOSTLY:
+            moments = _moments(levels, form)
+            is_new = not any(moments.equals(others) for others in found.values())
+            if is_new and _share(counts, moments.notna()) >= MOSTLY:
+                found[form] = moments
+    return tuple(found)
 
 
 def _moments(texts, form):
@@ -459,31 +463,16 @@ def _values(column, look):
         return _days(column).to_numpy(np.float64, na_value=np.nan), (), form
     if look.kind == "boolean" and look.levels is None:
         return column.to_numpy(np.float64, na_value=np.nan), (), None
-    levels = [_level(level) for level in look.levels]
+    levels = list(map(category_value, look.levels))
     if look.kind == "boolean":
         truths = np.array([*(WORDS[str(level).strip().casefold()] for level in levels), np.nan])
         return truths.take(look.places), (), None  # missing ones have the place -1
     if len({isinstance(level, str) for level in levels}) > 1:
         levels = list(map(category_text, levels))
-    order = sorted(range(len(levels)), key=levels.__getitem__)
-    ranks = np.empty(len(levels) + 1)
-    ranks[order], ranks[-1] = np.arange(len(levels)), np.nan
-    return ranks.take(look.places), [levels[place] for place in order], None
-
-
-def _level(level):
-    """A category as JSON has it."""
-    if isinstance(level, str):
-        return level
-    if type(level).__name__ in ("bool", "bool_"):
-        return str(bool(level)).lower()
-    if isinstance(level, numbers.Integral):
-        return int(level)  # exact, however long
-    try:
-        number = float(level)
-    except (TypeError, ValueError):
-        return str(level)
-    return int(number) if number.is_integer() else number
+    categories = sorted(set(levels))  # 1 and "1" are one category where text and numbers are mixed
+    rank = {level: float(place) for place, level in enumerate(categories)}
+    ranks = np.array([*map(rank.get, levels), np.nan])
+    return ranks.take(look.places), categories, None
 
 
 def _days(column):
@@ -496,7 +485,9 @@ def _days(column):
         moments = pd.to_datetime(column, errors="coerce", utc=True).dt.tz_localize(None)
     else:
         look = _look(column, column.name)
-        moments = pd.Series([*_moments(pd.Index(look.levels).astype(str), look.formats[0]), pd.NaT]).take(look.places)
+        moments = pd.Series([*_moments(pd.Index(look.levels).astype(str).str.strip(), look.formats[0]), pd.NaT]).take(
+            look.places
+        )
         moments.index = column.index
     return (moments - EPOCH) / pd.Timedelta(days=1)
 

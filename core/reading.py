@@ -3,7 +3,7 @@
 >>> table, sha256, notices = read_table("htwtmlb.csv")  # to train: a pandas table
 >>> table.shape
 (1277, 7)
->>> rows, notices = read_rows("htwtmlb.csv")  # to predict: plain rows, without pandas
+>>> rows, has_commas, notices = read_rows("htwtmlb.csv")  # to predict: plain rows, without pandas
 >>> rows[0]["Weight"]
 '225'
 
@@ -118,8 +118,7 @@ def read_table(path, encoding=None):
 def read_rows(path):
     """Read rows to predict, without pandas.
 
-    The cells of CSV stay text, as they stand in the file. Only a number with a decimal comma gets a point, when the
-    separator is not the comma.
+    The cells of CSV stay text, as they stand in the file.
 
     Parameters
     ----------
@@ -129,7 +128,9 @@ def read_rows(path):
     Returns
     -------
     rows : list of dict
-        A dict a row, from the columns' names to the cells.
+        A dict a row, from the columns' names to the cells; where a row ends early, to "".
+    has_commas : bool
+        Whether numbers may have decimal commas: it is CSV with another separator.
     notices : list of str
         What was assumed: an encoding that is not UTF-8, an unusual separator.
 
@@ -137,12 +138,12 @@ def read_rows(path):
     ------
     DataError
         The file is missing, empty, damaged or of no known format; it has a header only; two columns have one name;
-        a row has too many or too few fields; a quote is not closed; the JSON has NaN or a key twice; it is Parquet,
+        a row has too many fields; a quote is not closed; the JSON has NaN or a key twice; it is Parquet,
         and pandas or pyarrow is not installed.
 
     Examples
     --------
-    >>> rows, notices = read_rows("htwtmlb.csv")
+    >>> rows, has_commas, notices = read_rows("htwtmlb.csv")
     >>> len(rows), rows[0]["Age"]
     (1277, '23.95')
     """
@@ -150,12 +151,12 @@ def read_rows(path):
     path = "The standard input" if path == "-" else path
     content = _unpacked(content, path)
     if _is_parquet(path, content):
-        return _parquet_rows(content, path), []
+        return _parquet_rows(content, path), False, []
     text, notices = _text(content, path, None)
     if _is_json(path, text):
-        return [row for _, row in _json_rows(text, path)], notices
+        return [row for _, row in _json_rows(text, path)], False, notices
     separator, more = _separator(text[:SNIFFED], path)
-    return _csv_rows(text, separator, path), notices + more
+    return _csv_rows(text, separator, path), separator != ",", notices + more
 
 
 # ------------------------------------------------------------------------------------------------------ the bytes
@@ -342,9 +343,14 @@ def _fit(sample, separator):
     """Return the share of the sample's rows that a separator splits into as many fields as the header, 0 to 1."""
     rows = _sample_rows(sample, separator)
     width = len(rows[0]) if rows else 0
-    if width < 2 or any(name.count('"') % 2 for name in rows[0]):  # or it splits a quoted name
+    if width < 2 or not all(_is_whole(name, sample) for name in rows[0]):
         return 0
     return sum(len(row) == width or (len(row) == width + 1 and not row[-1]) for row in rows) / len(rows)
+
+
+def _is_whole(name, sample):
+    """Whether a name is not a part of a quoted one: it has two quotes, or its one quote is written as CSV writes it."""
+    return name.count('"') % 2 == 0 or '"{}"'.format(name.replace('"', '""')) in sample
 
 
 def _decimal(sample, separator):
@@ -492,19 +498,9 @@ def _csv_rows(text, separator, path):
     if all(len(row) == len(names) + 1 and not row[-1] for row in rows):  # a separator at the end of each row
         rows = [row[:-1] for row in rows]
     for number, row in enumerate(rows, 1):
-        if len(row) != len(names):
+        if len(row) > len(names):
             raise DataError(f"{path}, row {number} has {len(row)} fields, and the header has {len(names)}.")
-    if separator != ",":
-        columns = [_decimal_points(cells, separator) for cells in zip(*rows, strict=True)]
-        rows = zip(*columns, strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _decimal_points(cells, separator):
-    """Write a column's numbers with a point, where they have decimal commas."""
-    if not _has_decimal_commas(cells, separator):
-        return cells
-    return [cell.replace(",", ".") if DECIMAL.fullmatch(cell) else cell for cell in cells]
+    return [dict(itertools.zip_longest(names, row, fillvalue="")) for row in rows]
 
 
 # ----------------------------------------------------------------------------------------------------------- JSON

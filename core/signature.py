@@ -67,6 +67,8 @@ class Column:
         These in words, such as ``145 to 300 pounds``.
     expected : str
         What a value has to be, in words.
+    possible : str
+        What values it had, in words: ``145 to 300 pounds in training``, ``one of Lyon, Paris``.
     example : JSON value
         One that is answered: the median, or the commonest.
     card : dict
@@ -105,6 +107,12 @@ class Column:
         column.card = card
         return column
 
+    @property
+    def possible(self):
+        """What values it had, in words."""
+        before, after = {"category": ("one of ", ""), "boolean": ("", "")}.get(self.kind, ("", " in training"))
+        return f"{before}{self.range}{after}"
+
     def read(self, value):
         """Make of a value of a row the number that the model computes on.
 
@@ -122,19 +130,24 @@ class Column:
             return math.nan if self.missing else None
         return self._read(value)
 
-    def parse(self, text):
+    def parse(self, text, has_commas=False):
         """Make of a text, such as a form or a CSV file has, what JSON would have.
 
         Parameters
         ----------
         text : str
+        has_commas : bool
+            Whether a number may have a decimal comma.
 
         Returns
         -------
         JSON value
             The text as it is where it means nothing for this kind; `read` then refuses it.
         """
-        return None if text.strip() in MISSING else self._parse(text.strip())
+        text = text.strip()
+        if text in MISSING:
+            return None
+        return self._parse(text.replace(",", ".") if has_commas and self.kind == "number" else text)
 
     def say(self, number):
         """Make of the number that the model computes on what JSON has.
@@ -225,10 +238,8 @@ class Number(Column):  # pylint: disable=abstract-method  # it reads by itself
         return value if low < value < high else None  # NaN is between no two numbers
 
     def _parse(self, text):
-        try:
-            return float(text)
-        except ValueError:
-            return text
+        number = None if "_" in text else _float(text)  # 1_80 is a number to Python, and to no table
+        return text if number is None else number
 
     def refusal(self, value):
         number = _number(value)
@@ -295,7 +306,7 @@ class Category(Column):
     def _of_text(self):
         return dict(zip(self.texts, self.categories, strict=True))
 
-    def parse(self, text):
+    def parse(self, text, has_commas=False):
         stripped = text.strip()
         for found in (text, stripped, _as_number(stripped)):  # 01067 and 3.0 are learnt as 1067 and 3, True as true
             if found in self._of_text:
@@ -303,13 +314,11 @@ class Category(Column):
         return None if stripped in MISSING else stripped
 
     def _read(self, value):
-        if isinstance(value, str):
-            return self._places.get(value)
-        if not (isinstance(value, (numbers.Real, Decimal)) or type(value).__name__ == "bool_"):
-            return None
-        if isinstance(self.categories[0], str):  # also where the table mixes text and numbers, true and false
-            return self._places.get(category_text(value)) if math.isfinite(value) else None
-        return None if isinstance(value, bool) else self._places.get(value)
+        value = category_value(value)
+        found = self._places.get(value)
+        if found is None and not isinstance(value, str):  # where the table mixes text and numbers, all of it is text
+            found = self._places.get(category_text(value))
+        return found
 
     def say(self, number):
         is_place = number in range(len(self.categories))
@@ -372,7 +381,9 @@ class Date(Column):
             moment = EPOCH + timedelta(seconds=round(number * 86400))
         except OverflowError:
             return shown(number)
-        return moment.date().isoformat() if number == int(number) else moment.isoformat(timespec="minutes")
+        if number == int(number):
+            return moment.date().isoformat()
+        return moment.isoformat(timespec="seconds" if moment.second else "minutes")
 
     def _can_be(self, values):
         return abs(values) < 4e6  # days: from the year 1 to 9999 it is less
@@ -649,23 +660,30 @@ class Signature:
             errors += self._unknown(row)
         return values, errors
 
-    def parse_row(self, row):
+    def parse_row(self, row, has_commas=False):
         """Make of a row of text what JSON would have.
 
         Parameters
         ----------
         row : mapping of str to str or None
             As a CSV file or a form has it; names that are no feature's stay.
+        has_commas : bool
+            Whether numbers may have decimal commas.
 
         Returns
         -------
         dict of str to JSON value
         """
-        features = {feature.name: feature for feature in self.features}
         return {
-            name: features[name].parse(text) if name in features and isinstance(text, str) else text
+            name: self._of_name[name].parse(text, has_commas)
+            if name in self._of_name and isinstance(text, str)
+            else text
             for name, text in row.items()
         }
+
+    @functools.cached_property
+    def _of_name(self):
+        return {feature.name: feature for feature in self.features}
 
     def check_names(self, columns):
         """Check the columns of a table.
@@ -828,6 +846,30 @@ def rounded(value, digits):
     return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e15 else text
 
 
+def category_value(value):
+    """Make of a value what stands for it as a category, at training and after.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str, int or float
+        Text and numbers, whole ones as int; of true and false, and of all other objects, their text.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "true" if value else "false"
+    if isinstance(value, numbers.Integral):
+        return int(value)  # exact, however long
+    if not isinstance(value, (numbers.Real, Decimal)):
+        return str(value)
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
 def category_text(value):
     """Write a category as text, as a table of text would.
 
@@ -840,14 +882,8 @@ def category_text(value):
     str
         Whole numbers without a point, ``true`` and ``false`` in small letters.
     """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
-        return "true" if value else "false"
-    if isinstance(value, numbers.Integral):
-        return str(int(value))
-    number = float(value)
-    return str(int(number)) if number.is_integer() else repr(number)
+    value = category_value(value)
+    return value if isinstance(value, str) else repr(value)
 
 
 def listed(categories):

@@ -255,3 +255,14 @@ def test_without_a_model_it_says_so_and_does_not_start(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("Error: There is no model")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_choice_is_sent_as_it_is_however_many_blanks_it_has(tmp_path, write_table):
+    """A browser sends an option without a value with its blanks squeezed."""
+    levels = ["A", "A ", " x  y"]
+    rows = "".join(f'"{levels[i % 3]}",{i % 3 + i / 1000}\n' for i in range(90))
+    path = tmp_path / "blanks.joblib"
+    mlib.retrain(data=write_table("g,y\n" + rows), target="y", model_name=path)
+    page = create_app(path).test_client().get("/").get_data(as_text=True)
+    for level in levels:
+        assert f'<option value="{level}"' in page

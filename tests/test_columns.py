@@ -1,6 +1,7 @@
 """Tests of core/columns.py: what a table's columns are taken for, and what is said of them."""
 
 import datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from core.columns import Found, describe, trained_first, understand
 from core.errors import DataError, OptionError
+from core.signature import Column
 
 N = 40
 Y = [i * 1.5 + (i % 7) for i in range(N)]
@@ -260,3 +262,37 @@ def test_a_thousand_columns_that_are_left_out_are_said_quickly_and_once():
     *_, notices = understand(table, "t.csv", "y")
     assert len(notices) == 1
     assert notices[0].startswith("Left out, 1.0 in every row: c0, c1,")
+
+
+def test_text_and_numbers_of_one_look_are_one_category():
+    column = found([1, "1", True, "true", "x"] * 8, category=["c"])
+    assert column.categories == ["1", "true", "x"]
+    np.testing.assert_array_equal(column.values[:5], [0, 0, 1, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "level", [pd.Timestamp("2024-05-31"), datetime.date(2024, 5, 31), datetime.time(8, 30), Decimal("0.1")]
+)
+def test_other_things_are_categories_by_their_text_and_are_known_again(level):
+    column = found([level, "x"] * 20, category=["c"])
+    card = describe(column, None, column.values)
+    assert Column.of(card).read(level) == column.values[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "days"), [("2024-5-1", 19844), ("May 1, 2024", 19844), (" 2024-05-01 ", 19844), ("Feb 01, 2024", 19754)]
+)
+def test_dates_are_told_however_they_are_written(text, days):
+    column = found([text, text.replace("2024", "2023")] * 20)
+    assert (column.kind, column.values[0]) == ("date", days)
+    card = describe(column, None, column.values)
+    assert Column.of(card).read(text) == days
+
+
+def test_a_boolean_may_be_written_in_many_ways():
+    assert found(["yes", "Yes", "YES", "no", "No"] * 8).kind == "boolean"
+
+
+def test_a_gap_that_only_held_out_rows_have_may_be_missing():
+    column = Found("x", "number", np.array([1.0, 2, 3]), missing=True)
+    assert describe(column, None, column.values)["missing"]

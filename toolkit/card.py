@@ -99,8 +99,7 @@ def values(column):
     str
         Such as ``145 to 300 pounds in training``.
     """
-    text = f"{column.range} in training" if column.kind in ("number", "date") else column.range
-    return text + (", or nothing" if column.missing else "")
+    return column.possible + (", or nothing" if column.missing else "")
 
 
 def facts(signature):
