@@ -350,7 +350,8 @@ def _fit(sample, separator):
 
 def _is_whole(name, sample):
     """Whether a name is not a part of a quoted one: it has two quotes, or its one quote is written as CSV writes it."""
-    return name.count('"') % 2 == 0 or '"{}"'.format(name.replace('"', '""')) in sample
+    escaped = name.replace('"', '""')
+    return name.count('"') % 2 == 0 or f'"{escaped}"' in sample
 
 
 def _decimal(sample, separator):
