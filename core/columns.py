@@ -210,6 +210,9 @@ def _look(column, name, is_category=False):
         ) from error
     if any(isinstance(level, bytes) for level in levels[:100]):
         raise DataError(f"Column {name!r} holds bytes; expected numbers, text or dates. Drop it: --drop '{name}'.")
+    if "" in levels:  # JSON's way to leave a cell empty
+        column = column.replace("", None)
+        places, levels = pd.factorize(column)
     counts = np.bincount(places[places >= 0], minlength=len(levels))
     kind, formats = ("category", ()) if is_category or len(levels) == 0 else _kind(pd.Index(levels), counts)
     return _Look(name, kind, places, levels, counts, formats)

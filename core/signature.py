@@ -318,7 +318,7 @@ class Category(Column):
         found = self._places.get(value)
         if found is None and not isinstance(value, str):  # where the table mixes text and numbers, all of it is text
             found = self._places.get(category_text(value))
-        return found
+        return math.nan if value == "" and self.missing else found
 
     def say(self, number):
         is_place = number in range(len(self.categories))

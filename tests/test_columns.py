@@ -296,3 +296,9 @@ def test_a_boolean_may_be_written_in_many_ways():
 def test_a_gap_that_only_held_out_rows_have_may_be_missing():
     column = Found("x", "number", np.array([1.0, 2, 3]), missing=True)
     assert describe(column, None, column.values)["missing"]
+
+
+def test_an_empty_text_is_a_missing_value():
+    column = found(["a", "", "b", "a"] * 10)
+    assert (column.categories, column.missing) == (["a", "b"], True)
+    np.testing.assert_array_equal(column.values[:4], [0, np.nan, 1, 0])
