@@ -318,7 +318,7 @@ class Category(Column):
         found = self._places.get(value)
         if found is None and not isinstance(value, str):  # where the table mixes text and numbers, all of it is text
             found = self._places.get(category_text(value))
-        return math.nan if value == "" and self.missing else found
+        return found
 
     def say(self, number):
         is_place = number in range(len(self.categories))
@@ -632,7 +632,7 @@ class Signature:
         numpy.ndarray of float64, shape (rows, inputs)
             A column a feature, but a column a part for dates.
         """
-        return spread(x, self.features) if self.has_dates else x
+        return spread(x, self.features)
 
     def check(self, row):
         """Check one row.
@@ -785,9 +785,12 @@ def spread(x, features):
     Returns
     -------
     numpy.ndarray of float64, shape (rows, inputs)
+        The same array where there are no dates.
     """
     import numpy as np
 
+    if not any(feature.kind == "date" for feature in features):
+        return x
     columns = [
         date_parts(x[:, i], feature.parts) if feature.kind == "date" else x[:, i : i + 1]
         for i, feature in enumerate(features)

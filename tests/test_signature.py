@@ -54,7 +54,7 @@ def test_a_value_becomes_the_number_that_the_model_computes_on(kind, value, numb
     [
         *[("number", value) for value in ("3", True, [], {}, math.nan, math.inf, 0, -1, 1e300, 10**400, 1j)],
         *[("boolean", value) for value in ("maybe", "", 2, 0.5, math.nan, [], {}, b"yes")],
-        *[("category", value) for value in ("lyon", 0, 1.0, True, [], {}, math.nan)],
+        *[("category", value) for value in ("lyon", "", 0, 1.0, True, [], {}, math.nan)],
         *[
             ("date", value)
             for value in (
@@ -82,11 +82,6 @@ def test_nothing_is_nan_where_it_may_be_missing(kind):
     assert math.isnan(column(kind, missing=True).read(None))
     assert column(kind, missing=True).parse(" NA ") is None
     assert column(kind, missing=True).expected.endswith(", or nothing")
-
-
-def test_an_empty_text_is_no_category():
-    assert column("category").read("") is None
-    assert math.isnan(column("category", missing=True).read(""))
 
 
 def test_numbers_as_categories_are_numbers_in_json_and_text_in_a_table():
