@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import runpy
 import statistics
 import subprocess
 import sys
@@ -223,12 +224,12 @@ def write_houses(folder):
 
 def retrain_mixed(folder):
     """Retrain on 1,000,000 rows of ten mixed columns, over the same pipeline of plain scikit-learn; both warm."""
-    data, plain = write_houses(folder), {}
-    # pylint: disable-next=exec-used  # the same text is a program of its own
-    exec(PLAIN_MIXED.replace('if __name__ == "__main__":\n    print(train(sys.argv[1]))', ""), plain)
+    data, program = write_houses(folder), folder / "plain.py"
+    program.write_text(PLAIN_MIXED, encoding="utf-8")
+    train = runpy.run_path(str(program))["train"]
     return in_turns(
         lambda: mlib.retrain(data=data, target="price", model_name=folder / "houses.joblib"),
-        lambda: plain["train"](data),
+        lambda: train(data),
         runs=7,
         warm_up=1,
     )

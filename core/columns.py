@@ -201,7 +201,7 @@ def _look(column, name, is_category=False):
         column = column.astype(column.cat.categories.dtype)
         return _look(column, name, is_category=is_category or column.dtype.kind in "iuf")
     try:
-        if kind == "O" and len(types := set(map(type, column.dropna()))) > 1 and bool in types:
+        if column.dtype == object and len(types := set(map(type, column.dropna()))) > 1 and bool in types:
             column = column.map(category_value, na_action="ignore")  # to pandas true and 1 are the same
         places, levels = pd.factorize(column)
     except TypeError as error:
