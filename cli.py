@@ -13,6 +13,7 @@ import click
 
 import mlib
 from toolkit import console
+from toolkit.options import names as option_names
 
 TALL = 72  # inches; above it the published command line is green
 
@@ -89,14 +90,8 @@ def feature_options(signature):
     list of click.Option
         ``--weight`` for Weight; a name that another option has gets a number: ``--model-2``.
     """
-    options, taken = [], {"model", "sha256", "from", "json", "interval", "help"}
-    for i, feature in enumerate(signature.features):
-        name = base = mlib.key(feature.name).replace("_", "-")
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{base}-{number}"
-        taken.add(name)
+    options = []
+    for i, (feature, name) in enumerate(zip(signature.features, option_names(signature), strict=True)):
         text = f"{feature.name}: {feature.possible}."
         text += " May be left out, or repeated." if feature.missing else " May be repeated."
         options.append(click.Option([f"--{name}", f"feature_{i}"], type=FeatureType(feature), multiple=True, help=text))

@@ -28,6 +28,7 @@ import warnings
 from collections.abc import Mapping
 
 from core import artifact, estimators
+from core.answers import tell_many, tell_one
 from core.artifact import HERE, MODEL, compiled_path, model_path
 from core.errors import (
     MOST_PROBLEMS,
@@ -43,6 +44,7 @@ from core.errors import (
     shown,
 )
 from core.estimators import ESTIMATORS, METRICS
+from core.session import Session
 from core.signature import TIE, Column, Signature, category_text, height_human, key, rounded, spread
 
 __version__ = "1.0.0"
@@ -69,6 +71,8 @@ __all__ = [
     "key",
     "load_model",
     "model_path",
+    "model_stamp",
+    "parse_csv",
     "plain",
     "predict",
     "problem_text",
@@ -94,8 +98,8 @@ PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib", "skl2onnx", "o
 LINEAR = {"ridge", "linear", "lasso", "elastic-net", "logistic"}
 TOLERANCE = 1e-9  # between original and compiled, as a share of the target's range: of linear models,
 TOLERANCE_OTHERS = 1e-6  # and of the others
+MOST_SAMPLED = 20_000  # values of the training rows in a signature: it is read whenever a model is
 TIES = "which of several equally near neighbours count is an accident of scikit-learn's search"
-MANY = 10_000  # rows that are worth a second thread
 CHUNK = 131_072  # rows that are predicted at once: what lies between stays small, however many there are,
 CHUNK_VALUES = 2**24  # and however wide it is: so many rows by the widest constant of the graph, but
 CHUNK_LEAST = 1024
@@ -180,6 +184,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     cv=None,
     search=None,
     seed=3,
+    sample=200,
     min_r2=None,
     progress=None,
 ):
@@ -226,7 +231,10 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     search : int, optional
         Try so many parameters of the estimator at random, on folds of the training rows, and take the best.
     seed : int
-        Of the split, the folds and estimators that draw random numbers.
+        Of the split, the folds, the sample and estimators that draw random numbers.
+    sample : int
+        How many of the training rows go into the signature, for plots; of wide tables fewer, 20,000 values at most.
+        With 0 no row of the table is in the signature.
     min_r2 : float, optional
         The least R² on held-out rows; a model below it is not written.
     progress : function, optional
@@ -261,7 +269,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     _check_packages()
 
     features, drop, category = _names(features), _names(drop) or [], _names(category) or []
-    _check_options(tsize, task, cv, search, seed, min_r2, model_name)
+    _check_options(tsize, task, cv, search, seed, sample, min_r2, model_name)
     tsize, seed, parameters = float(tsize), int(seed), dict(parameters or {})
     table = _read(data, target, features, drop, category, task, encoding)
     goal, task, notices = table["target"], table["task"], table["notices"]
@@ -304,7 +312,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
 
     tolerance = TOLERANCE if estimator in LINEAR and not calibrate else TOLERANCE_OTHERS
     graph, compiled = _compile(model, task, inputs, y_train, tolerance, spread(_parity_rows(columns), columns))
-    golden = _golden_rows(columns, x_train)
+    golden = _golden_rows(columns, x_train if sample else x_train[:0])
     options = {
         "target": target,
         "features": [column.name for column in columns],
@@ -318,6 +326,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "search": search,
         "test_size": tsize,
         "seed": seed,
+        "sample": sample,
     }
     packages = _package_versions()
     final = estimators.final(model)
@@ -344,10 +353,11 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "data": {"file": os.path.basename(data), "rows": table["rows"], "sha256": table["digest"]},
         "compiled": compiled,
         "golden": {
-            "rows": [[None if math.isnan(value) else value for value in row] for row in golden.tolist()],
+            "rows": _json_rows(golden),
             "answers": run(spread(golden, columns)).tolist(),
             "tolerance": tolerance,
         },
+        "sample": _sample(x_train, y_train, sample, seed),
         "packages": packages,
     }
     artifact.save(model_name, model, card, graph)
@@ -448,13 +458,15 @@ def _check_packages():
         raise Error(f"Training needs {', '.join(missing)}, not installed here. Try: pip install -r requirements.txt")
 
 
-def _check_options(tsize, task, cv, search, seed, min_r2, model_name):
+def _check_options(tsize, task, cv, search, seed, sample, min_r2, model_name):
     """Raise for what can be told before the table is read."""
     if not (isinstance(tsize, numbers.Real) and 0 < tsize < 1):
         raise OptionError(f"The test size is {tsize!r}, expected a share of the rows between 0 and 1, such as 0.1.")
     _check_choices(task, cv, seed)
     if search is not None and not (isinstance(search, numbers.Integral) and search >= 1):
         raise OptionError(f"The tries of the search are {search!r}, expected a whole number from 1.")
+    if isinstance(sample, bool) or not isinstance(sample, numbers.Integral) or sample < 0:
+        raise OptionError(f"The sample is {sample!r}, expected a whole number of rows from 0.")
     if min_r2 is not None and task == "classification":
         raise OptionError("The least R² is of numbers, and classes have none.")
     if min_r2 is not None and not min_r2 <= 1:
@@ -466,6 +478,12 @@ def _check_options(tsize, task, cv, search, seed, min_r2, model_name):
         raise ModelError(f"Cannot write the model: {model_name} is in a folder that does not exist ({folder}).")
     if os.path.isdir(model_name):
         raise ModelError(f"Cannot write the model: {model_name} is a folder.")
+    if (
+        not os.fspath(model_name).endswith(".joblib")
+        and os.path.isfile(model_name)
+        and not artifact.is_joblib(model_name)
+    ):
+        raise ModelError(f"Cannot write the model: {model_name} is there, and no model. Name another file.")
     compiled = compiled_path(os.path.realpath(model_name))
     if os.path.lexists(compiled) and not artifact.is_compiled(compiled):
         raise ModelError(
@@ -662,12 +680,26 @@ def _interval(residuals):
 
 
 def _golden_rows(columns, train):
-    """Rows whose answers prove a loaded model: the edges, the middle, and two more."""
+    """Rows whose answers prove a loaded model: the edges, the middle, and two of the table if it may be shown."""
     import numpy as np
 
     edges = [[column.first for column in columns], [_middle(column) for column in columns]]
     edges.append([column.last for column in columns])
-    return np.vstack([edges, train[0], train[-1]])
+    return np.vstack([edges, train[:1], train[-1:]])
+
+
+def _sample(x_train, y_train, n, seed):
+    """Draw some of the training rows, without looking at the others."""
+    import numpy as np
+
+    n = min(int(n), len(x_train), MOST_SAMPLED // (x_train.shape[1] + 1))
+    drawn = np.sort(np.random.default_rng(seed).choice(len(x_train), n, replace=False, shuffle=False))
+    return {"rows": _json_rows(x_train[drawn]), "target": y_train[drawn].tolist()}
+
+
+def _json_rows(x):
+    """Rows as JSON has them: with None for NaN."""
+    return [[None if math.isnan(value) else value for value in row] for row in x.tolist()]
 
 
 def _middle(column):
@@ -759,7 +791,7 @@ def _compile(model, task, train, y_train, tolerance, others):
         graph = write_graph(model, train.shape[1])
         widest = max((size for constant in graph.graph.initializer for size in constant.dims), default=1)
         result["chunk"] = max(CHUNK_LEAST, min(CHUNK, CHUNK_VALUES // widest))
-        run = _session(graph.SerializeToString())
+        run = Session(graph.SerializeToString())
     except Exception as error:  # pylint: disable=broad-exception-caught  # converters raise anything; it is told
         reason = str(error).strip().partition("\n")[0]
         return None, {**result, "refused": f"it cannot be compiled ({type(error).__name__}: {reason})"}
@@ -814,23 +846,6 @@ def _parity_rows(columns):
     return np.vstack([*rows, *beyond, np.column_stack(between)])
 
 
-def _session(content):
-    """Return the function of an ONNX model's bytes: of float64, shape (rows, inputs), to (rows,) or (rows, classes)."""
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(4)  # what fails is raised; the rest concerns nobody here
-    onnxruntime.disable_telemetry_events()
-
-    def session(threads):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run
-
-    one = session(1)  # more threads only cost, for a row or a few
-    many = functools.cache(lambda: session(0))  # as many as there are cores, made when there is work for them
-    return lambda x: (one if len(x) < MANY else many())(None, {"x": x})[0]
-
-
 # --------------------------------------------------------------------------------------------- load, predict
 
 
@@ -845,6 +860,11 @@ class Model:
     form : str
         "onnx" or "joblib".
 
+    Attributes
+    ----------
+    row : function
+        Of a list of float, shape (features,), to the answer of that one row: `predict` for the quick.
+
     Examples
     --------
     >>> load_model().predict([[180.0]])
@@ -855,6 +875,7 @@ class Model:
         self.signature = signature
         self.run = (lambda x: run(signature.spread(x))) if signature.has_dates else run
         self.form = form
+        self.row = self._row if signature.has_dates else getattr(run, "row", self._row)
 
     def predict(self, x):
         """Answer without checks or words, as scikit-learn does.
@@ -874,6 +895,11 @@ class Model:
 
         chunk = CHUNK if self.form == "joblib" else self.signature.compiled["chunk"]
         return _in_chunks(self.run, np.ascontiguousarray(x, dtype=np.float64), chunk)
+
+    def _row(self, values):
+        import numpy as np
+
+        return self.run(np.array([values]))[0].tolist()
 
 
 def _in_chunks(run, x, chunk):
@@ -921,16 +947,24 @@ def load_model(model=None, sha256=None):
     path = model_path(model)
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise OptionError(f"The sha256 is {shown(sha256)!r}, expected 64 hex digits, as sha256sum prints them.")
-    return _load(path, sha256, _stamp(path), _stamp(compiled_path(path)))
+    return _load(path, sha256, *model_stamp(path))
 
 
-def _stamp(path):
-    """What changes when a file does; None where there is none."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+def model_stamp(model=None):
+    """Tell what changes when a model's files do.
+
+    Parameters
+    ----------
+    model : path, optional
+        As for `load_model`.
+
+    Returns
+    -------
+    tuple
+        Of the file and of its compiled form, (time, size, inode) or None where there is none.
+    """
+    path = os.path.realpath(model_path(model))  # the compiled form lies beside the file, not beside a link to it
+    return artifact.stamp(path), artifact.stamp(compiled_path(path))
 
 
 @functools.lru_cache(maxsize=8)
@@ -960,7 +994,7 @@ def _check_digest(path, content, sha256):
 
 def _load_onnx(path, content, signature):
     try:
-        run = _session(content)
+        run = Session(content)
     except ModuleNotFoundError as error:
         raise ModelError(f"{path} needs onnxruntime, not installed here. Try: pip install onnxruntime") from error
     except Exception as error:  # pylint: disable=broad-exception-caught  # ONNX Runtime's have no common name
@@ -985,7 +1019,10 @@ def _load_joblib(path, content, signature):
             f"not safely read the other's. Install scikit-learn=={trained_with}, or train again: "
             f"./utilscli.py retrain --model-name {path}"
         )
-    trained = joblib.load(io.BytesIO(content))
+    try:
+        trained = joblib.load(io.BytesIO(content))
+    except Exception as error:  # pylint: disable=broad-exception-caught  # unpickling raises anything
+        raise ModelError(f"{path} cannot be loaded here: {type(error).__name__}: {error}.") from error
     return Model(signature, trained.predict if signature.task == "regression" else trained.predict_proba, "joblib")
 
 
@@ -1048,8 +1085,6 @@ def predict(x, model=None, interval=False):
     >>> predict(400)["warnings"]
     [{'field': 'Weight', 'got': 400, 'expected': '145 to 300 pounds, as in training'}]
     """
-    import numpy as np
-
     model = model if isinstance(model, Model) else load_model(model)
     signature = model.signature
     if interval and signature.interval is None:
@@ -1059,6 +1094,14 @@ def predict(x, model=None, interval=False):
             f"The model has no prediction interval: {signature.interval['n']} held-out rows are too few for "
             f"{signature.interval['coverage']:.0%}. Train it with more rows, or with a larger test size."
         )
+    if type(x) is dict or isinstance(x, Mapping):  # pylint: disable=unidiomatic-typecheck  # the hot path
+        values, errors = signature.check(x)
+        if errors:
+            raise InputError(errors)
+        return tell_one(signature, model.row(values), values, interval)
+
+    import numpy as np
+
     if isinstance(x, np.ndarray) and not x.ndim:
         x = x.item()
     if isinstance(x, np.ndarray):
@@ -1066,11 +1109,6 @@ def predict(x, model=None, interval=False):
             raise OptionError("An array is answered by numbers alone. For intervals give rows: a list, or a DataFrame.")
         array = _array(x, signature)
         return model.predict(array)
-    if isinstance(x, Mapping):
-        values, errors = signature.check(x)
-        if errors:
-            raise InputError(errors)
-        return _answer(signature, model.run(np.array([values])).tolist()[0], values, interval)
     if isinstance(x, (list, tuple)):
         return _answers(model, _rows(x, signature), interval)
     if hasattr(x, "columns"):
@@ -1132,6 +1170,40 @@ def read_rows(path, signature):
     return [signature.parse_row(row, has_commas) for row in rows], notices
 
 
+def parse_csv(content, signature, name, is_headless=False):
+    """Read rows to predict from CSV that is in memory.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8, any usual separator, with a header line that names features.
+    signature : Signature
+        Of the model that is to answer.
+    name : str
+        What it is called in an error.
+    is_headless : bool
+        Whether the header may be absent; the fields are then the features, in their order.
+
+    Returns
+    -------
+    list of dict
+        As `predict` takes them.
+
+    Raises
+    ------
+    DataError
+        It cannot be read.
+    InputError
+        The header has what is no feature, or lacks one.
+    """
+    from core.reading import parse_csv as parse
+
+    names = [feature.name for feature in signature.features]
+    rows, has_commas = parse(content, name, names if is_headless else None)
+    signature.check_names(rows[0])
+    return [signature.parse_row(row, has_commas) for row in rows]
+
+
 def _array(x, signature):
     """Check an array; one dimension will do for one feature."""
     import numpy as np
@@ -1151,6 +1223,9 @@ def _rows(rows, signature):
     """Check a list of mappings (of numbers, for one feature) and make it an array; all problems at once."""
     import numpy as np
 
+    found = signature.read_many(rows)
+    if found is not None:
+        return found
     array, problems = [], []
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping) and len(signature.features) == 1:
@@ -1200,30 +1275,7 @@ def _frame(table, signature):
 
 def _answers(model, array, interval):
     """Predict checked rows in one call, and put each answer into words."""
-    if array.size == 0:
-        return []
-    signature, values = model.signature, model.predict(array).tolist()
-    return [_answer(signature, value, row, interval) for value, row in zip(values, array.tolist(), strict=True)]
-
-
-def _answer(signature, value, row, interval):
-    """Put the answer to one checked row into words, with what is to be known beside it."""
-    if signature.task == "classification":
-        answer = signature.classes(value)
-    elif signature.human:
-        inches = round(value, 2)
-        answer = {signature.answer: inches, signature.human: height_human(inches)}
-    else:
-        answer = {signature.answer: value}
-    if interval:
-        low, high = value - signature.interval["half_width"], value + signature.interval["half_width"]
-        if signature.human:
-            low, high = round(low, 2), round(high, 2)
-        answer["interval"] = {"low": low, "high": high, "coverage": signature.interval["coverage"]}
-    warned = signature.warnings(row)
-    if warned:
-        answer["warnings"] = warned
-    return answer
+    return tell_many(model.signature, model.predict(array), array, interval) if array.size else []
 
 
 # ---------------------------------------------------------------------- the published steps, words for people

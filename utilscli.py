@@ -99,7 +99,7 @@ seed_option = click.option(
     type=click.IntRange(0, 2**32 - 1),
     default=3,
     show_default=True,
-    help="Of the split, the folds and the estimator.",
+    help="Of the split, the folds, the sample and the estimator.",
 )
 NAMES = ", ".join(mlib.ESTIMATORS)
 
@@ -152,6 +152,14 @@ def progress(steps, total):
     help="Try N parameters of the estimator at random, on all cores, and take the best.",
 )
 @seed_option
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Put N of the training rows into the signature, for plots; with 0 no row of the table is in it.",
+)
 @click.option(
     "--model-name", default=mlib.MODEL, metavar="PATH", help="Where to write the model. [default: model.joblib]"
 )

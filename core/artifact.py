@@ -82,6 +82,44 @@ def is_compiled(path):
         return False
 
 
+def stamp(path):
+    """Tell what changes when a file does.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    tuple or None
+        Its time, size and inode; None where there is none.
+    """
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def is_joblib(path):
+    """Tell whether a file is a model of this project, by its end.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)
+            return file.read().startswith(MAGIC)
+    except OSError:
+        return False
+
+
 def save(path, model, card, graph):
     """Write both files. Whatever ends the program, a compiled form that is of another model is not used.
 

@@ -159,6 +159,42 @@ def read_rows(path):
     return _csv_rows(text, separator, path), separator != ",", notices + more
 
 
+def parse_csv(content, name, columns=None):
+    r"""Read rows of CSV that are in memory, without pandas.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8.
+    name : str
+        What it is called in an error.
+    columns : list of str, optional
+        The columns where there may be no header line: a first line that names none of them is a row.
+
+    Returns
+    -------
+    rows : list of dict
+        As of `read_rows`.
+    has_commas : bool
+        Whether numbers may have decimal commas.
+
+    Raises
+    ------
+    DataError
+        As of `read_rows`.
+
+    Examples
+    --------
+    >>> parse_csv(b"Weight\n200\n", "The body")
+    ([{'Weight': '200'}], False)
+    """
+    if not content.strip():
+        raise DataError(f"{name} is empty. It needs a header line and rows.")
+    text, _ = _text(content, name, "utf-8")
+    separator, _ = _separator(text[:SNIFFED], name)
+    return _csv_rows(text, separator, name, columns), separator != ","
+
+
 # ------------------------------------------------------------------------------------------------------ the bytes
 
 
@@ -482,8 +518,8 @@ def _has_decimal_commas(cells, separator):
     return separator == ";" or any(DECIMAL.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for cell in commas)
 
 
-def _csv_rows(text, separator, path):
-    """Read rows of text."""
+def _csv_rows(text, separator, path, columns=None):
+    """Read rows of text; with `columns`, a first line that names none of them is a row."""
     lines = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
@@ -493,6 +529,8 @@ def _csv_rows(text, separator, path):
     except csv.Error as error:
         reason = str(error).replace("unexpected end of data", "a quote is not closed")
         raise DataError(f"{path}, row {len(lines)}: {reason}. (The header is row 0.)") from error
+    if columns and not set(columns).intersection(map(str.strip, lines[0])):
+        lines.insert(0, columns)
     names, rows = _check_names(lines[0], path), lines[1:]
     if not rows:
         raise DataError(f"{path} has a header but no rows.")
@@ -511,8 +549,8 @@ def _object(pairs):
     """Make an object of its pairs; refuse a key that stands there twice."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in an object")
+        twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r} stands twice in an object")
     return made
 
 

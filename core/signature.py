@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import numbers
+import operator
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -130,6 +131,21 @@ class Column:
             return math.nan if self.missing else None
         return self._read(value)
 
+    def read_many(self, values):
+        """Make of the values of many rows the numbers that the model computes on.
+
+        Parameters
+        ----------
+        values : list of JSON value
+
+        Returns
+        -------
+        sequence of float or None
+            None where one cannot be; `read` tells which.
+        """
+        numbers_ = [self.read(value) for value in values]
+        return None if None in numbers_ else numbers_
+
     def parse(self, text, has_commas=False):
         """Make of a text, such as a form or a CSV file has, what JSON would have.
 
@@ -237,6 +253,22 @@ class Number(Column):  # pylint: disable=abstract-method  # it reads by itself
         low, high = self.bounds
         return value if low < value < high else None  # NaN is between no two numbers
 
+    def read_many(self, values):
+        import numpy as np
+
+        kinds, gaps = set(map(type, values)), 0
+        if self.missing and type(None) in kinds:
+            kinds.discard(type(None))
+            gaps = values.count(None)
+        if not kinds <= {int, float}:
+            return super().read_many(values)
+        try:
+            array = np.array(values, dtype=np.float64)
+        except OverflowError:  # a whole number beyond all floats
+            return None
+        has_nan = self.missing and np.isnan(array).sum() > gaps  # what is missing is None, and NaN no number
+        return None if has_nan or self.refused(array).any() else array
+
     def _parse(self, text):
         number = None if "_" in text else _float(text)  # 1_80 is a number to Python, and to no table
         return text if number is None else number
@@ -312,6 +344,12 @@ class Category(Column):
             if found in self._of_text:
                 return self._of_text[found]
         return None if stripped in MISSING else stripped
+
+    def read_many(self, values):
+        if set(map(type, values)) != {str}:
+            return super().read_many(values)
+        places = list(map(self._places.get, values))
+        return None if None in places else places
 
     def _read(self, value):
         value = category_value(value)
@@ -469,7 +507,10 @@ class Signature:
         the compiled form with the original, and why it was ``refused``, or None; ``chunk``, how many rows it is best
         given at once.
     golden : dict
-        ``rows``, shape (5, features), their ``answers``, and the ``tolerance``.
+        ``rows``, shape (5, features), their ``answers``, and the ``tolerance``; 3 rows where there is no ``sample``.
+    sample : dict
+        ``rows``, shape (n, features), and ``target``, shape (n,), of some training rows, as the model computes on them;
+        None for what is missing.
     packages : dict of str to str
         Versions of the packages that trained the model.
 
@@ -499,6 +540,7 @@ class Signature:
         self.data = card["data"]
         self.compiled = card["compiled"]
         self.golden = card["golden"]
+        self.sample = card.get("sample", {"rows": [], "target": []})  # what was trained before there was one has none
         self.packages = card["packages"]
         self.has_dates = any(feature.kind == "date" for feature in self.features)
         self._names = {feature.name for feature in self.features}
@@ -660,6 +702,33 @@ class Signature:
             errors += self._unknown(row)
         return values, errors
 
+    def read_many(self, rows):
+        """Make an array of many rows, a column at a time: `check` for those that are all good.
+
+        Parameters
+        ----------
+        rows : list of mapping of str to JSON value
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (rows, features), or None
+            None where a row has other names than the features, or a value that cannot be; `check` tells which.
+        """
+        import numpy as np
+
+        if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(self.features)}:
+            return None
+        array = np.empty((len(rows), len(self.features)))
+        for i, feature in enumerate(self.features):
+            try:
+                column = feature.read_many(list(map(operator.itemgetter(feature.name), rows)))
+            except KeyError:
+                return None
+            if column is None:
+                return None
+            array[:, i] = column
+        return array
+
     def parse_row(self, row, has_commas=False):
         """Make of a row of text what JSON would have.
 
@@ -754,6 +823,24 @@ class Signature:
                     for row, i in np.argwhere(bad)[:MOST_PROBLEMS]
                 ]
             )
+
+    def is_outside(self, array):
+        """Tell which of many checked rows `warnings` has something to say of.
+
+        Parameters
+        ----------
+        array : numpy.ndarray of float64, shape (rows, features)
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (rows,)
+        """
+        first, last = self._edges
+        return ((array < first) | (array > last)).any(axis=1)
+
+    @functools.cached_property
+    def _edges(self):
+        return [feature.first for feature in self.features], [feature.last for feature in self.features]
 
     def warnings(self, values):
         """Tell which values of a checked row lie outside what training saw.
@@ -908,6 +995,7 @@ def listed(categories):
     return ", ".join(texts) + more
 
 
+@functools.lru_cache(maxsize=4096)  # heights in hundredths of an inch come again and again
 def height_human(float_inches):
     """Say a height in feet and inches, rounded to whole inches.
 
@@ -939,6 +1027,8 @@ def height_human(float_inches):
 
 def _number(value):
     """The value as float, or None where it is no number; text that looks like one is none."""
+    if type(value) is int and -(2**53) < value < 2**53:  # pylint: disable=unidiomatic-typecheck  # the hot path
+        return float(value)
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return None
     try:

@@ -171,6 +171,9 @@ def test_a_column_that_is_not_there_or_of_no_use_is_named(tmp_path, line_table, 
         ({"category": ("same",), "features": ("x",)}, "'same' is to be a category"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 0.5}, "seed is 0.5"),
+        ({"sample": -1}, "sample is -1, expected a whole number of rows from 0"),
+        ({"sample": 2.5}, "sample is 2.5"),
+        ({"sample": True}, "sample is True"),
         ({"min_r2": float("nan")}, "least R² is nan"),
         ({"features": ()}, "at least one"),
         ({"features": ("x", "y")}, "'y' cannot be both"),
@@ -370,10 +373,51 @@ def test_the_version_names_the_content(tmp_path, line_table, write_table):
     first = trained(tmp_path, line_table)
     assert trained(tmp_path, line_table).version == first.version
     assert trained(tmp_path, line_table, seed=4).version != first.version
+    assert trained(tmp_path, line_table, sample=5).version != first.version
     assert trained(tmp_path, line_table, estimator="linear").version != first.version
     assert trained(tmp_path, line_table, units={"y": "m"}).version != first.version
     other = write_table(line_table.read_text().replace("40,81", "40,82"), "table2.csv")
     assert trained(tmp_path, other).version != first.version
+
+
+def test_the_sample_is_of_training_rows_each_once(tmp_path, line_table):
+    held_out = {x + 1 for x in held_out_rows(40, 0.1, 3)}
+    sample = trained(tmp_path, line_table, sample=10).sample
+    x = [row[0] for row in sample["rows"]]
+    assert len(set(x)) == 10
+    assert not held_out & set(x)
+    assert sample["target"] == [2 * each + 1 for each in x]
+    assert trained(tmp_path, line_table, sample=10).sample == sample
+    everything = trained(tmp_path, line_table, sample=1000).sample
+    assert {row[0] for row in everything["rows"]} == set(range(1, 41)) - held_out
+
+
+def test_without_a_sample_no_row_of_the_table_is_in_the_signature(tmp_path, write_table):
+    table = write_table("a,b,y\n" + "".join(f"{i},{i * 7 % 40},{i}.5\n" for i in range(40)))
+    signature = trained(tmp_path, table, features=("a", "b"), sample=0)
+    assert signature.sample == {"rows": [], "target": []}
+    rows = {(float(i), float(i * 7 % 40)) for i in range(40)}
+    assert not rows & {tuple(row) for row in signature.golden["rows"][1:]}  # the first is 0, 0, the least of each
+    assert len(signature.golden["rows"]) == 3
+    assert len(mlib.predict([{"a": 1, "b": 2}], tmp_path / "model.joblib")) == 1
+
+
+def test_a_wide_table_has_a_small_sample_with_gaps_as_none(tmp_path, write_table):
+    names = [f"c{i}" for i in range(500)]
+    rows = "".join(",".join(str((i * 31 + j * 17) % 101) for j in range(499)) + f",,{i}\n" for i in range(60))
+    rows += "".join(",".join(str((i * 31 + j * 17) % 101) for j in range(500)) + f",{i}\n" for i in range(60, 80))
+    sample = trained(
+        tmp_path, write_table(",".join([*names, "y"]) + "\n" + rows), features=tuple(names), estimator="dummy"
+    ).sample
+    assert len(sample["rows"]) == 39  # 20,000 // 501
+    assert any(row[-1] is None for row in sample["rows"])
+    assert json.loads(json.dumps(sample, allow_nan=False)) == sample
+
+
+def test_a_model_that_was_trained_before_there_were_samples_has_none(model):
+    card = dict(mlib.Signature.read(model).card)
+    del card["sample"]
+    assert mlib.Signature(card).sample == {"rows": [], "target": []}
 
 
 def test_units_of_the_published_columns_are_known_and_others_are_asked_for(tmp_path, write_table):
@@ -817,6 +861,13 @@ def test_an_estimator_without_a_converter_has_no_compiled_form(tmp_path, line_ta
 def test_a_model_is_not_given_the_name_of_a_compiled_form(tmp_path, line_table):
     with pytest.raises(mlib.OptionError, match="the name of a compiled form"):
         trained(tmp_path, line_table, model_name=tmp_path / "model.onnx")
+
+
+def test_a_file_that_is_no_model_is_not_replaced(tmp_path, line_table):
+    with pytest.raises(mlib.ModelError, match="is there, and no model"):
+        mlib.retrain(data=line_table, target="y", features=("x",), model_name=line_table)
+    for _ in range(2):  # of any name, a model is
+        mlib.retrain(data=line_table, target="y", features=("x",), model_name=tmp_path / "model.v2")
 
 
 def test_many_rows_are_predicted_in_chunks(model):
