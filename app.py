@@ -2,91 +2,53 @@
 
 | route | answer |
 | --- | --- |
-| GET / | a page with a form, for people |
-| POST /predict | ``{"prediction": {...}}`` for a row, ``{"predictions": [...]}`` for a list of rows |
+| POST /predict | ``{"prediction": {...}}`` for a row, ``{"predictions": [...]}`` for a list of rows; JSON, or CSV |
+| GET / | a page for people |
+| GET /docs, /openapi.json | what can be asked, for people and for programs |
+| GET /health/live, /health/ready | whether it runs, and whether its model answers |
+| GET /model | the model's card |
+| GET /metrics | counters, for Prometheus |
+| GET /ping, POST /invocations | the same as SageMaker asks for it |
+| /v2/... | the same as KServe and Triton ask for it |
 
 Whatever is refused is answered with problem details (RFC 9457, application/problem+json).
 """
 
-import functools
-import json
-import logging
 import os
-import sys
 
-from flask import Flask, Response, render_template_string, request
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+import click
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    NotAcceptable,
+    NotFound,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 import mlib
+from service import docs, front, openapi, page, v2, wire
+from service.journal import Journal
+from service.live import Live
+from service.metrics import CONTENT_TYPE, Metrics
 from toolkit import console
 
-MAX_BODY = 1_000_000  # bytes: some 50,000 rows of one feature, parsed and answered well within a second
-
-MOST_OPTIONS = 50  # of a list that one can look through; of more one types a part
-
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Predict the {{ signature.title }}</title>
-<link rel="icon" href="data:,">
-<style>
-  :root { color-scheme: light dark }
-  body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem }
-  input, select, button { font: inherit; padding: .3rem .6rem }
-  input:not([type=checkbox]) { width: 10rem }
-  th { text-align: left; padding-right: 1rem }
-  h1 { font-size: 1.4rem }
-  output { display: block; font-size: 1.6rem }
-  small { opacity: .8 }
-  [role=alert] { border-left: .3rem solid #c33; padding-left: .7rem }
-</style>
-<h1>Predict the {{ signature.title }}</h1>
-<form>
-{% for field in fields %}
-  <p>{% if field.widget == "checkbox" %}
-  <input type="hidden" name="{{ field.name }}" value="false">
-  <input type="checkbox" id="f{{ loop.index }}" name="{{ field.name }}" value="true"
-    {%- if field.given == "true" %} checked{% endif %}>
-  <label for="f{{ loop.index }}">{{ field.name }}</label>
-  {% else %}
-  <label for="f{{ loop.index }}">{{ field.label }}</label><br>
-  {% if field.widget == "select" %}
-  <select id="f{{ loop.index }}" name="{{ field.name }}">
-    {% if field.optional %}<option value="">not known</option>{% endif %}
-    {% for option in field.options %}<option value="{{ option }}"
-      {%- if option == field.given %} selected{% endif %}>{{ option }}</option>
-    {% endfor %}
-  </select>
-  {% else %}
-  <input id="f{{ loop.index }}" name="{{ field.name }}" type="{{ field.type }}" autocomplete="off"
-    value="{{ field.given }}" aria-describedby="r{{ loop.index }}"
-    {%- if field.type == "datetime-local" %} step="1"{% endif %}
-    {%- if field.type == "text" and not field.options %} inputmode="decimal"{% endif %}
-    {%- if field.options %} list="l{{ loop.index }}"{% endif %}{% if not field.optional %} required{% endif %}>
-  {% if field.options %}<datalist id="l{{ loop.index }}">
-    {% for option in field.options %}<option value="{{ option }}">{% endfor %}</datalist>{% endif %}
-  <small id="r{{ loop.index }}">{{ field.hint }}</small>
-  {% endif %}{% endif %}</p>
-{% endfor %}
-  <p><button>Predict</button></p>
-</form>
-{% if problem %}<p role="alert">{{ problem }}</p>{% endif %}
-{% if answer %}<p><output>{{ answer }}</output>{% if between %}{{ between }}{% endif %}</p>{% endif %}
-{% if probabilities %}<table>{% for name, probability in probabilities.items() %}
-  <tr><th scope="row">{{ name }}</th><td>{{ "%.3f" % probability }}</td></tr>{% endfor %}</table>{% endif %}
-{% for warning in warnings %}<p role="alert">{{ warning }}; the answer is an extrapolation.</p>{% endfor %}
-</html>
-"""
+MAX_BODY = 1_000_000  # bytes: some 50,000 rows of one feature
+MAX_ROWS = 10_000  # of one request: parsed, answered and written in well under a second
 
 
-def create_app(model_path=None):
+def create_app(model_path=None, *, keys=(), max_body=MAX_BODY, max_rows=MAX_ROWS):
     """Make the application, with its model loaded.
 
     Parameters
     ----------
     model_path : path, optional
         As for `mlib.load_model`.
+    keys : sequence of str
+        Bearer keys, one of which everything but health wants; none, and everybody is answered.
+    max_body, max_rows : int
+        Bytes and rows of a request that are taken at most.
 
     Returns
     -------
@@ -103,33 +65,81 @@ def create_app(model_path=None):
     >>> client.post("/predict", json={"Weight": 200}).json
     {'prediction': {'height_inches': 73.23, 'height_human_readable': '6 foot, 1 inches'}}
     """
-    model = mlib.load_model(model_path)
-    flask_app = Flask(__name__)
-    flask_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1  # of a body without a length it reads so much, and no more
+    metrics = Metrics()
+    live = Live(model_path, metrics.show)
+    journal = Journal(metrics)
+    flask_app = Flask(__name__, template_folder="service/templates", static_folder="service/static")
+    flask_app.config["MAX_CONTENT_LENGTH"] = max_body + 1  # of a body without a length it reads so much, and no more
     flask_app.json.sort_keys = False  # the published order
+    flask_app.url_map.merge_slashes = False  # /health//live is not found, and no redirect
+    flask_app.wsgi_app = front.Front(flask_app.wsgi_app, live, metrics, journal, keys, max_body, max_rows)
 
-    @flask_app.get("/")
+    @flask_app.route("/", methods=["GET", "POST"])  # a form of very many fields is sent as a body
     def home():
-        return page(model, request.args)
+        html, status = page.render(current(), request.values, request.url_root, has_keys=bool(keys))
+        return html, status, page.HEADERS
 
     @flask_app.post("/predict")
     def predict():
-        rows = json_body()
-        if isinstance(rows, list):
-            return {"predictions": mlib.predict(check_rows(rows), model)}
-        if not isinstance(rows, dict):
-            raise BadRequest(f"The body is {json.dumps(rows)[:80]}; expected {example(model.signature)}.")
-        return {"prediction": mlib.predict(rows, model)}
+        return predicted(is_headless=False)
 
-    def check_rows(rows):
-        """Refuse bare numbers, which mlib takes: HTTP has one form, that which names its values."""
-        for i, row in enumerate(rows, start=1):
-            if not isinstance(row, dict):
-                got = json.dumps(row)[:80]
-                raise BadRequest(f"Row {i} is {got}; expected an object such as {example(model.signature)}.")
-        if not rows:
-            raise BadRequest(f"The list is empty; expected objects such as {example(model.signature)}.")
-        return rows
+    @flask_app.post("/invocations")
+    def invocations():
+        return predicted(is_headless=True)
+
+    def predicted(is_headless):
+        wanted = _wanted()
+        rows = _rows(max_body, is_headless)
+        document, answers = wire.answer(rows, current(), max_rows, _interval())
+        g.predicted = len(answers), sum("warnings" in each for each in answers)
+        if wanted == wire.CSV:
+            return Response(wire.csv_answers(answers), content_type=wire.CSV + "; charset=utf-8")
+        return Response(wire.dumps(document) + b"\n", content_type=wire.JSON)
+
+    @flask_app.get("/health/live")
+    def health_live():
+        return {"status": "live"}
+
+    @flask_app.get("/health/ready")
+    @flask_app.get("/ping")
+    def health_ready():
+        """The model that is loaded has reproduced its golden rows, or it would not be."""
+        signature = live.model.signature
+        return {"status": "ready", "model": signature.name, "version": signature.version, "refused": live.refused}
+
+    @flask_app.get("/model")
+    def card():
+        return Response(wire.dumps(current().signature.card) + b"\n", content_type=wire.JSON)
+
+    def described():
+        return openapi.document(current(), max_body=max_body, max_rows=max_rows, has_keys=bool(keys))
+
+    @flask_app.get("/openapi.json")
+    def openapi_document():
+        return Response(wire.dumps(described()) + b"\n", content_type=wire.JSON)
+
+    @flask_app.get("/docs")
+    def docs_page():
+        return docs.render(described(), request.url_root), page.HEADERS
+
+    @flask_app.get("/metrics")
+    def counters():
+        journal.count()
+        return Response(metrics.text(), content_type=CONTENT_TYPE)
+
+    @flask_app.before_request
+    def begin():
+        request.environ[front.ROUTE] = request.url_rule.rule if request.url_rule else front.OTHER_ROUTE
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            encoding = request.headers["Content-Encoding"][:80]
+            raise UnsupportedMediaType(f"The body is encoded as {encoding!r}; expected it as it is.")
+
+    @flask_app.after_request
+    def count(response):
+        if "predicted" in g:
+            metrics.predicted(*g.predicted)
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        return response
 
     @flask_app.errorhandler(mlib.InputError)
     def refuse(error):
@@ -137,40 +147,34 @@ def create_app(model_path=None):
 
     @flask_app.errorhandler(HTTPException)
     def http_error(error):
-        response = problem(error.code, error.name, error.description)
+        detail = error.description
+        if detail == RequestEntityTooLarge.description:  # werkzeug's own, which does not know the limit
+            detail = f"The body has more than {max_body:,} bytes, the most that are taken."
+        if error.code == 405:
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            detail = f"{request.path[:80]} does not answer {request.method[:20]}; expected one of {allowed}."
+        if detail == NotFound.description:
+            detail = f"There is nothing at {request.path[:80]}; /docs lists what there is."
+        response = problem(error.code, error.name, detail)
         response.headers.extend({k: v for k, v in error.get_headers() if k not in ("Content-Type", "Content-Length")})
         return response
 
+    flask_app.register_blueprint(v2.routes(current, max_rows))
     return flask_app
 
 
-def json_body():
-    """Parse the request's body as JSON, whatever its declared type; curl -d declares a form."""
-    body = request.get_data()
-    if len(body) > MAX_BODY:
-        raise RequestEntityTooLarge()
-    if not body:
-        raise BadRequest("The body is empty; expected JSON.")
-    try:
-        return json.loads(body)
-    except json.JSONDecodeError as error:
-        raise BadRequest(f"The body is not JSON: {error}.") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # no Unicode, a number of thousands of digits, lists in lists in lists
-        raise BadRequest(
-            "The body is not JSON that can be read: its text, a number or its depth is beyond limits."
-        ) from error
+def current():
+    """Tell which model answers this request; another may take its place meanwhile.
 
-
-def example(signature):
-    """A body that is answered, such as ``{"Weight": 205}``."""
-    return json.dumps(signature.example())
+    Returns
+    -------
+    mlib.Model
+    """
+    return request.environ[front.MODEL]
 
 
 def problem(status, title, detail, errors=()):
-    """Make a problem document.
+    """Make a problem document of what happened.
 
     Parameters
     ----------
@@ -178,108 +182,132 @@ def problem(status, title, detail, errors=()):
     title, detail : str
         The status in words, and what was wrong this time.
     errors : sequence of dict
-        ``field``, ``got``, ``expected`` of each, and ``row`` where there were several.
+        As of `mlib.InputError`.
 
     Returns
     -------
     flask.Response
-
-    Source
-    ------
-    RFC 9457, Problem Details for HTTP APIs.
     """
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail, "errors": list(errors)}
-    return Response(json.dumps(document, allow_nan=False) + "\n", status, mimetype="application/problem+json")
+    members = {"error": detail} if request.path.startswith("/v2") else {}  # where V2 clients look for it
+    return Response(wire.problem(status, title, detail, errors, **members), status, content_type=wire.PROBLEM)
 
 
-def page(model, args):
-    """Render the page for people; with a feature in the query, its answer too."""
-    signature = model.signature
-    given = {feature.name: args.getlist(feature.name)[-1] for feature in signature.features if feature.name in args}
-    show = functools.partial(
-        render_template_string, PAGE, signature=signature, fields=[field(f, given) for f in signature.features]
-    )
-    if not given:
-        return show()
-    has_interval = bool(signature.interval) and signature.interval["half_width"] is not None
-    try:
-        prediction = mlib.predict(signature.parse_row(given), model, interval=has_interval)
-    except mlib.InputError as error:
-        return show(problem=str(error)), 422
-    return show(
-        answer=signature.words(prediction),
-        between=between(prediction, signature),
-        probabilities=prediction.get("probabilities"),
-        warnings=map(mlib.problem_text, prediction.get("warnings", [])),
-    )
+def _wanted():
+    """Tell what the answer is to be written as; without a preference as the question."""
+    asked = wire.CSV if request.mimetype == wire.CSV else wire.JSON
+    other = wire.JSON if asked == wire.CSV else wire.CSV
+    accepted = request.accept_mimetypes
+    plain = type(accepted)((kind.partition(";")[0].strip(), quality) for kind, quality in accepted)  # no charset
+    wanted = plain.best_match([asked, other]) if accepted else asked
+    if wanted is None:
+        accept = request.headers["Accept"][:80]
+        raise NotAcceptable(f"Answers are {wire.JSON} or {wire.CSV}; the request accepts {accept!r}.")
+    return wanted
 
 
-def field(feature, given):
-    """Make what the form shows of a feature.
+def _rows(max_body, is_headless):
+    """Decode the request's body."""
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype not in {*wire.READ_AS_JSON, wire.CSV} or charset not in ("utf-8", "utf8", "us-ascii"):
+        declared = request.headers["Content-Type"][:80]
+        raise UnsupportedMediaType(f"The body is declared as {declared!r}; expected {wire.JSON} or {wire.CSV}, UTF-8.")
+    body = request.get_data()
+    if len(body) > max_body:
+        raise RequestEntityTooLarge()
+    if request.mimetype == wire.CSV:
+        return wire.csv_rows(body, current().signature, is_headless)
+    return wire.loads(body)
+
+
+def _interval():
+    """Tell whether the prediction interval is asked for."""
+    asked = request.args.get("interval", "false")
+    if asked not in ("true", "false"):
+        raise BadRequest(f"interval is {asked[:80]!r}, expected true or false.")
+    interval = current().signature.interval
+    if asked == "true" and not (interval and interval["half_width"] is not None):
+        raise BadRequest("This model has no prediction interval: it answers classes, or too few rows were held out.")
+    return asked == "true"
+
+
+def settings(environ):
+    """Read what the environment says of the service.
 
     Parameters
     ----------
-    feature : mlib.Signature's Column
-    given : dict of str to str
-        What the form was sent with.
+    environ : mapping of str to str
+        ``MLOPS_API_KEYS``, keys with commas between; ``MLOPS_MAX_BODY``, bytes; ``MLOPS_MAX_ROWS``.
 
     Returns
     -------
     dict
-        ``widget`` ("input", "select" or "checkbox"), ``type`` of an input, ``name``, ``label``, ``hint``, ``options``
-        (of a select, or what is offered to an input), ``optional``, and what was ``given``.
+        As `create_app` takes them.
+
+    Raises
+    ------
+    mlib.OptionError
+        A value cannot be.
     """
-    widget, kind, options, hint = "input", "text", [], ""
-    if feature.kind == "category":
-        options = feature.texts
-        widget, hint = ("select", "") if len(options) <= MOST_OPTIONS else ("input", f"one of {len(options):,}")
-    elif feature.kind == "boolean":
-        widget, options = ("select", ["true", "false"]) if feature.missing else ("checkbox", [])
-    else:
-        hint = feature.possible
-        if feature.kind == "date":
-            kind = "datetime-local" if "hour" in feature.parts else "date"
-    return {
-        "widget": widget,
-        "type": kind,
-        "name": feature.name,
-        "label": feature.name + (f", {feature.unit}" if feature.unit else ""),
-        "hint": hint + (", or empty" if feature.missing else ""),
-        "options": options,
-        "optional": feature.missing,
-        "given": given.get(feature.name, ""),
-    }
+    given = environ.get("MLOPS_API_KEYS", "")
+    keys = [key.strip() for key in given.split(",") if key.strip()]
+    if given and not (keys and all(key.isascii() and key.isprintable() for key in keys)):
+        raise mlib.OptionError(
+            "MLOPS_API_KEYS has no usable key; expected keys of printable ASCII characters, with commas between."
+        )
+    limits = {"MLOPS_MAX_BODY": MAX_BODY, "MLOPS_MAX_ROWS": MAX_ROWS}
+    for name, usual in limits.items():
+        text = environ.get(name) or str(usual)
+        if not (text.isdecimal() and len(text) < 12 and int(text)):
+            raise mlib.OptionError(f"{name} is {text[:80]!r}, expected a whole number above 0.")
+        limits[name] = int(text)
+    return {"keys": keys, "max_body": limits["MLOPS_MAX_BODY"], "max_rows": limits["MLOPS_MAX_ROWS"]}
 
 
-def between(prediction, signature):
-    """Say the interval: ``90% of such cases lie between ...``."""
-    if "interval" not in prediction:
-        return ""
-    interval = prediction["interval"]
-    low, high = signature.words(interval["low"]), signature.words(interval["high"])
-    return f"{interval['coverage']:.0%} interval: {low} to {high}"
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port", envvar="PORT", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+)
+@click.option(
+    "--workers", envvar="WEB_CONCURRENCY", default=1, show_default=True, type=click.IntRange(1), help="Processes."
+)
+def main(host, port, workers):
+    """Serve the model over HTTP.
 
+    Each option has an environment variable: HOST, PORT, WEB_CONCURRENCY. MLOPS_MODEL names the model, MLOPS_API_KEYS
+    the bearer keys (commas between) that requests need, MLOPS_MAX_BODY and MLOPS_MAX_ROWS the most bytes and rows of a
+    request. A model that is replaced on disk is taken up while it runs. SIGTERM ends it when what is under way is
+    answered.
+    """
+    from service import server
 
-def main():
-    """Serve on HOST and PORT (127.0.0.1 and 8080 unless set), without a debugger whatever the environment says."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    port = os.environ.get("PORT") or "8080"
-    if not (port.isdecimal() and len(port) <= 5 and int(port) < 2**16):
-        console.notice(f"Error: PORT is {port!r}, expected a number from 0 to 65535.", fg="red")
-        sys.exit(2)
     with console.errors():
-        served = create_app()
-    served.run(os.environ.get("HOST") or "127.0.0.1", int(port), debug=False, use_reloader=False)
+        server.run("app:make_app", host, port, workers, settings(os.environ)["max_body"])
+
+
+def make_app():
+    """Make the application as the environment says.
+
+    Returns
+    -------
+    flask.Flask
+
+    Raises
+    ------
+    SystemExit
+        It cannot be made; the reason is on stderr.
+    """
+    with console.errors():
+        return create_app(**settings(os.environ))
 
 
 def __getattr__(name):
     """Make `app` when a server first asks for it: who imports create_app may have no default model."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with console.errors():
-        globals()["app"] = create_app()
+    globals()["app"] = make_app()
     return globals()["app"]
 
 
 if __name__ == "__main__":
-    main()
+    main()  # pylint: disable=no-value-for-parameter  # click's to give

@@ -1,10 +1,13 @@
 """What several tests need: models in a temporary folder, the commands as processes, a real server."""
 
 import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,14 +15,10 @@ import pytest
 import mlib
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = {"MLOPS_MODEL", "NO_COLOR", "HOST", "PORT", "FLASK_DEBUG", "OPENBLAS_NUM_THREADS"}
+SETTINGS = {"NO_COLOR", "HOST", "PORT", "WEB_CONCURRENCY", "FLASK_DEBUG", "OPENBLAS_NUM_THREADS", "LISTEN_FDS"}
 # A process of its own meets no setting of the person who runs the tests; PATH finds the shebangs' python.
 ENVIRONMENT = {
-    **{
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("MLOPS_MODEL", "NO_COLOR", "HOST", "PORT", "FLASK_DEBUG", "OPENBLAS_NUM_THREADS")
-    },
+    **{k: v for k, v in os.environ.items() if k not in SETTINGS and not k.startswith("MLOPS_")},
     "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
     "PYTHONWARNINGS": "error",
 }
@@ -71,23 +70,45 @@ def run(*command, **options):
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
 
 
+class Served:
+    """A running service: its URL, its process, and what it logged."""
+
+    def __init__(self, url, process, log):
+        self.url, self.process, self._log = url, process, log
+
+    def lines(self):
+        """Return the lines of its log that are JSON, the last one if it is whole."""
+        lines = self._log.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
 @contextlib.contextmanager
-def serving(**settings):
-    """Run `python app.py` with some settings, on a port that the system chose; give its URL."""
+def running(*command, python=sys.executable, cwd=ROOT, **settings):
+    """Run `python app.py` with some settings, on a port that the system chose; give what is running."""
     env = {**ENVIRONMENT, "PORT": "0", **{name: str(value) for name, value in settings.items()}}
-    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as file:
+            process = subprocess.Popen([python, "app.py", *command], cwd=cwd, env=env, stderr=file)
         try:
-            log = []
-            for line in process.stderr:
-                log.append(line)
-                found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", line)
-                if found:
-                    break
-            else:
-                pytest.fail(f"app.py did not start: {''.join(log)}")
-            yield found[1]
+            found = None
+            while not found:
+                ended = process.poll() is not None
+                found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text(encoding="utf-8"))
+                if ended and not found:
+                    pytest.fail(f"app.py did not start: {log.read_text(encoding='utf-8')}")
+                time.sleep(0.02)
+            yield Served(found[1], process, log)
         finally:
             process.terminate()
+            process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def serving(**settings):
+    """Run `python app.py` with some settings; give its URL."""
+    with running(**settings) as served:
+        yield served.url
 
 
 @pytest.fixture(scope="session")

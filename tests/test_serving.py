@@ -21,7 +21,7 @@ def _served(tmp_path):
     """What a container holds: the code, and of the model only its compiled form."""
     for name in ("mlib.py", "cli.py", "utilscli.py", "app.py", "predict.sh", "model.onnx"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("core", "toolkit"):
+    for name in ("core", "toolkit", "service"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -67,6 +67,8 @@ def test_app_serves_and_predict_sh_asks(served):
         try:
             port = next(found[1] for line in process.stderr if (found := re.search(r"127\.0\.0\.1:(\d+)", line)))
             done = run("./predict.sh", cwd=served, env={**ENVIRONMENT, "PORT": port})
+            page = run("curl", "-s", f"http://127.0.0.1:{port}/")
         finally:
             process.terminate()
     assert json.loads(done.stdout)["prediction"]["height_human_readable"] == "6 foot, 1 inches"
+    assert "6 foot, 1 inches</strong>" in page.stdout

@@ -1,0 +1,1 @@
+"""What the HTTP service is made of, one file a question."""
