@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format data retrain serve notebook bench requirements clean
+.PHONY: help run install test test-all check format data retrain serve notebook bench bench-serving screenshots requirements clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
 
 run: install  ## Predict a height, setting up what that needs
 	@$(BIN)/python cli.py --weight 180
@@ -15,12 +15,15 @@ run: install  ## Predict a height, setting up what that needs
 install: $(VENV)/installed  ## Set up .venv to predict, serve and train
 
 test: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the tests
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the long proofs too
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-dev  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pylint *.py core toolkit tests/*.py benchmarks/*.py
+	$(BIN)/python -m pylint *.py core toolkit service tests/*.py benchmarks/*.py benchmarks/serving/*.py docs/*.py
 	$(BIN)/tach check
 
 format: $(VENV)/installed-dev  ## Format the code, and mend what the linter can
@@ -44,6 +47,13 @@ notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
 bench: $(VENV)/installed-dev  ## Measure the speed, side by side with the bare work
 	$(BIN)/python -m benchmarks.bench
 
+bench-serving: $(VENV)/installed-dev  ## Measure the web service, beside plain programs and other servers
+	$(BIN)/python -m benchmarks.serving.setup
+	$(BIN)/python -m benchmarks.serving.bench
+
+screenshots: $(VENV)/installed-dev  ## Take the README's pictures of the page, with Chromium
+	$(BIN)/python -m docs.screenshots
+
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	cd requirements && for set in train:../requirements.txt serve:serve.txt dev:dev.txt; do \
@@ -51,7 +61,7 @@ requirements: $(VENV)/created  ## Compile the pinned requirements from requireme
 	    --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
 
 clean:  ## Remove .venv, caches and what an interrupted run left behind
-	rm -rf $(VENV) $(VENV)-serve .pytest_cache .ruff_cache *.tmp
+	rm -rf $(VENV) $(VENV)-serve benchmarks/serving/.venvs .pytest_cache .ruff_cache *.tmp
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian and Ubuntu ship Python without venv's other half; it is installed by the system's own package.
