@@ -74,12 +74,7 @@ def is_compiled(path):
     -------
     bool
     """
-    try:
-        with open(path, "rb") as file:
-            file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)
-            return file.read()[:-64].endswith(SEAL)
-    except OSError:
-        return False
+    return _end(path)[:-64].endswith(SEAL)
 
 
 def stamp(path):
@@ -112,12 +107,17 @@ def is_joblib(path):
     -------
     bool
     """
+    return _end(path).startswith(MAGIC)
+
+
+def _end(path):
+    """Read a file's last bytes; none where it cannot be read."""
     try:
         with open(path, "rb") as file:
             file.seek(-min(FOOTER, os.path.getsize(path)), os.SEEK_END)
-            return file.read().startswith(MAGIC)
+            return file.read()
     except OSError:
-        return False
+        return b""
 
 
 def save(path, model, card, graph):
