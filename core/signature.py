@@ -1027,9 +1027,7 @@ def height_human(float_inches):
 
 def _number(value):
     """The value as float, or None where it is no number; text that looks like one is none."""
-    if type(value) is int and -(2**53) < value < 2**53:  # pylint: disable=unidiomatic-typecheck  # the hot path
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
+    if isinstance(value, bool) or not isinstance(value, (int, numbers.Real, Decimal)):  # an int is quickly told
         return None
     try:
         return float(value)

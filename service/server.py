@@ -188,14 +188,14 @@ def _call(application, environ):
     """Call a WSGI application; return status, headers and body."""
     status, headers = 500, []
 
-    def start_response(line, told, exc_info=None):  # pylint: disable=unused-argument  # WSGI's signature
+    def start_response(line, told, _exc_info=None):
         nonlocal status, headers
         status, headers = int(line[:3]), told
 
     try:
         parts = application(environ, start_response)
         try:
-            body = parts[0] if type(parts) is list and len(parts) == 1 else b"".join(parts)  # pylint: disable=unidiomatic-typecheck
+            body = b"".join(parts)
         finally:
             if hasattr(parts, "close"):
                 parts.close()

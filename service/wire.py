@@ -50,9 +50,9 @@ def loads(body):
 
 def _keys(value):
     """Count the keys of a row, or of a list of rows."""
-    if type(value) is dict:  # pylint: disable=unidiomatic-typecheck  # the hot path
+    if isinstance(value, dict):
         return len(value)
-    is_rows = type(value) is list and set(map(type, value)) == {dict}  # pylint: disable=unidiomatic-typecheck
+    is_rows = isinstance(value, list) and set(map(type, value)) == {dict}
     return sum(map(len, value)) if is_rows else 0
 
 
