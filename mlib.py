@@ -29,7 +29,7 @@ from collections.abc import Mapping
 
 from core import artifact, estimators
 from core.answers import tell_many, tell_one
-from core.artifact import HERE, MODEL, compiled_path, model_path
+from core.artifact import HERE, MODEL, compiled_path, model_path, write_file
 from core.errors import (
     MOST_PROBLEMS,
     DataError,
@@ -40,18 +40,20 @@ from core.errors import (
     OptionError,
     did_you_mean,
     plain,
+    printable,
     problem_text,
     shown,
 )
 from core.estimators import ESTIMATORS, METRICS
 from core.session import Session
-from core.signature import TIE, Column, Signature, category_text, height_human, key, rounded, spread
+from core.signature import MISSING, TIE, Column, Signature, category_text, height_human, key, rounded, spread
 
 __version__ = "1.0.0"
 __all__ = [
     "DATA",
     "ESTIMATORS",
     "METRICS",
+    "MISSING",
     "MODEL",
     "DataError",
     "Error",
@@ -65,6 +67,7 @@ __all__ = [
     "compiled_path",
     "conformal_half_width",
     "data",
+    "did_you_mean",
     "format_input",
     "height_human",
     "human_readable_payload",
@@ -75,12 +78,14 @@ __all__ = [
     "parse_csv",
     "plain",
     "predict",
+    "printable",
     "problem_text",
     "read_rows",
     "retrain",
     "rounded",
     "scale_input",
     "scale_target",
+    "write_file",
 ]
 
 DATA = os.path.join(HERE, "htwtmlb.csv")

@@ -20,7 +20,7 @@ class Error(Exception):
 
     def __init__(self, text):
         """Keep the text to one line, whatever names and values from elsewhere stand in it."""
-        super().__init__("".join(char if char.isprintable() else " " for char in text))
+        super().__init__(printable(text))
 
 
 class DataError(Error):
@@ -57,6 +57,20 @@ class InputError(Error, ValueError):
         self.errors = errors[:MOST_PROBLEMS]
         text = "; ".join(map(problem_text, errors[:SHOWN_PROBLEMS]))
         super().__init__(text + ("; and more" if len(errors) > SHOWN_PROBLEMS else ""))
+
+
+def printable(text):
+    """Put a foreign text into one line, in which nothing moves the cursor.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def problem_text(problem):

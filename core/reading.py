@@ -201,6 +201,8 @@ def parse_csv(content, name, columns=None):
 def _content(path):
     """Read the bytes once: what comes through a pipe comes once."""
     if path == "-":
+        if sys.stdin is None:
+            raise DataError("There are no rows: the standard input is closed.")
         return sys.stdin.buffer.read()
     try:
         with open(path, "rb") as file:

@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from core import artifact
-from core.errors import MOST_PROBLEMS, InputError, ModelError, did_you_mean, plain, shown
+from core.errors import MOST_PROBLEMS, InputError, ModelError, did_you_mean, plain, printable, shown
 
 FARTHEST = 1e9  # standard deviations from training's mean: beyond, estimators overflow, and no answer means anything
 TIE = 1e-9  # between probabilities that are equal but for rounding
@@ -544,6 +544,8 @@ class Signature:
         self.packages = card["packages"]
         self.has_dates = any(feature.kind == "date" for feature in self.features)
         self._names = {feature.name for feature in self.features}
+        if not self._names or len(self._names) < len(self.features) or {type(name) for name in self._names} != {str}:
+            raise ValueError("the features have no names of their own")
         name, unit = key(self.target.name), self.target.unit
         self.answer = f"{name}_{key(unit)}" if unit else name
         if self.answer in RESERVED:
@@ -592,7 +594,7 @@ class Signature:
         """
         try:
             return cls(card)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise ModelError(
                 f"{path} has a signature that cannot be read ({type(error).__name__}: {error})."
             ) from error
@@ -614,7 +616,7 @@ class Signature:
         value = prediction[self.answer] if isinstance(prediction, dict) else prediction
         if self.task == "classification":
             text = category_text(value)
-            line = "".join(char if char.isprintable() else " " for char in text)
+            line = printable(text)
             return f"{line} (probability {prediction['probabilities'][text]:.2g})"
         return height_human(value) if self.human else self.amount(value, 6)
 

@@ -1,9 +1,27 @@
 """Tests of toolkit/console.py."""
 
+import doctest
+import os
+
 import pytest
+from conftest import run
 
 import mlib
-from toolkit import console, remote
+from toolkit import (
+    auth,
+    aws,
+    chunks,
+    connections,
+    console,
+    endpoints,
+    failures,
+    health,
+    host_options,
+    hosts,
+    load,
+    options,
+    remote,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +40,20 @@ def test_a_foreseen_failure_is_one_line_on_stderr_and_its_exit_code(capsys, erro
         raise error("It went wrong.")
     assert caught.value.code == code
     assert capsys.readouterr() == ("", "Error: It went wrong.\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("command", ["cli.py --weight 200", "cli.py --weight 200 --json", "utilscli.py info"])
+def test_a_full_disk_is_one_line(command):
+    done = run("bash", "-c", f"./{command} > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "Error: The answer cannot be written: No space left on device.\n")
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    modules = [auth, aws, chunks, connections, endpoints, failures, health, host_options, hosts, load, options, remote]
+    results = [doctest.testmod(module, optionflags=doctest.ELLIPSIS) for module in modules]
+    assert sum(result.attempted for result in results) >= 8
+    assert not any(result.failed for result in results)
 
 
 def test_a_bug_keeps_its_traceback():

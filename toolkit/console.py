@@ -70,7 +70,8 @@ def answer(text, **style):
     style : colours
         As click.style takes them.
     """
-    _echo(text, style, err=False)
+    with _full():
+        _echo(text, style, err=False)
 
 
 def answer_json(document):
@@ -80,9 +81,24 @@ def answer_json(document):
     ----------
     document : JSON-able
     """
-    click.echo(json.dumps(document, allow_nan=False))
+    with _full():
+        click.echo(json.dumps(document, allow_nan=False))
+
+
+@contextlib.contextmanager
+def _full():
+    """End the program where the answer cannot be written: no space left; of a pipe that was closed click takes care."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        notice(f"Error: The answer cannot be written: {error.strerror}.", fg="red")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be written at the end
+        sys.exit(1)
 
 
 def _echo(text, style, err):
     """Colour decorates on a terminal only (click sees to that), and not where NO_COLOR is set: no-color.org."""
+    text = "\n".join(map(mlib.printable, text.split("\n")))  # names of a foreign model may hold what moves the cursor
     click.echo(text if os.environ.get("NO_COLOR") else click.style(text, **style), err=err)
