@@ -56,7 +56,7 @@ screenshots: $(VENV)/installed-dev  ## Take the README's pictures of the page, w
 
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	cd requirements && for set in train:../requirements.txt serve:serve.txt dev:dev.txt; do \
+	cd requirements && for set in train:../requirements.txt serve:serve.txt aws:aws.txt plot:plot.txt dev:dev.txt; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	    --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
 

@@ -4,16 +4,14 @@
 The options are those of the model's features: its signature names them, with range and unit.
 """
 
-import math
 import os
-import shlex
 import sys
 
 import click
 
 import mlib
 from toolkit import console
-from toolkit.options import names as option_names
+from toolkit.options import FeatureType, example, feature_options, make_rows
 
 TALL = 72  # inches; above it the published command line is green
 
@@ -58,46 +56,6 @@ def named_model(args):
         return None  # --model without a path: the real parser says so
 
 
-class FeatureType(click.ParamType):
-    """What an option of a feature takes; what it refuses, the signature has refused."""
-
-    def __init__(self, feature):
-        self.feature = feature
-        self.name = {"number": "float", "category": "text"}.get(feature.kind, feature.kind)
-
-    def convert(self, value, param, ctx):
-        parsed = self.feature.parse(value)
-        if self.feature.kind != "number" or (parsed is None and self.feature.missing):
-            return parsed
-        if isinstance(parsed, float):
-            return parsed
-        if (
-            parsed is None and value.strip()
-        ):  # nan and the like, which a table takes for nothing, and no feature that has to be
-            return math.nan
-        return self.fail(f"{value!r} is not a valid float.", param, ctx)
-
-
-def feature_options(signature):
-    """Make a click option for each feature, in their order.
-
-    Parameters
-    ----------
-    signature : mlib.Signature
-
-    Returns
-    -------
-    list of click.Option
-        ``--weight`` for Weight; a name that another option has gets a number: ``--model-2``.
-    """
-    options = []
-    for i, (feature, name) in enumerate(zip(signature.features, option_names(signature), strict=True)):
-        text = f"{feature.name}: {feature.possible}."
-        text += " May be left out, or repeated." if feature.missing else " May be repeated."
-        options.append(click.Option([f"--{name}", f"feature_{i}"], type=FeatureType(feature), multiple=True, help=text))
-    return options
-
-
 @click.command(cls=PredictCommand)
 @model_option
 @click.option("--sha256", metavar="HEX", help="Load this very file, and only if it has this digest.")
@@ -113,14 +71,14 @@ def feature_options(signature):
 def predictcli(ctx, model, sha256, source, interval, as_json, **given):
     """Give the features of the model that --model names. Without any it asks on a terminal."""
     columns = [given[f"feature_{i}"] for i in range(len(given))]
-    if source and any(columns):
+    if source is not None and any(columns):
         raise click.UsageError("Rows come from --from, or from the options of the features; give one of both.", ctx)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for a row or two
     with console.errors():
-        rows = read(ctx, source) if source else make_rows(ctx, columns if any(columns) else ask(ctx))
+        rows = read(ctx, source) if source is not None else make_rows(ctx.obj, columns if any(columns) else ask(ctx))
         loaded = mlib.load_model(model, sha256)
         try:
-            is_one = len(rows) == 1 and not source
+            is_one = len(rows) == 1 and source is None
             predictions = [mlib.predict(*rows, loaded, interval)] if is_one else mlib.predict(rows, loaded, interval)
         except mlib.InputError as error:
             raise click.UsageError(f"Invalid value: {error}", ctx) from error
@@ -156,32 +114,6 @@ def ask(ctx):
         )
         for feature in ctx.obj.features
     ]
-
-
-def make_rows(ctx, columns):
-    """Make rows of columns; each option has to stand as often as the others, or not at all where it may be missing."""
-    options, features = feature_options(ctx.obj), ctx.obj.features
-    length = max(map(len, columns))
-    columns = [
-        column or (None,) * length if feature.missing else column
-        for feature, column in zip(features, columns, strict=True)
-    ]
-    absent = [option.opts[0] for option, column in zip(options, columns, strict=True) if not column]
-    if absent:
-        raise click.UsageError(f"A row needs each feature, and there is no {', no '.join(absent)}.", ctx)
-    if len({len(column) for column in columns}) > 1:
-        counts = ", ".join(
-            f"{option.opts[0]} {len(column)} times" for option, column in zip(options, columns, strict=True)
-        )
-        raise click.UsageError(f"A row needs each feature once, and there are {counts}. Give each as often.", ctx)
-    names = [feature.name for feature in features]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def example(signature):
-    """A command line that works: the options with the medians of training."""
-    options = zip(feature_options(signature), signature.example().values(), strict=True)
-    return " ".join(f"{option.opts[0]} {shlex.quote(str(value))}" for option, value in options)
 
 
 def print_prediction(prediction, signature):

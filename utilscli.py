@@ -8,27 +8,20 @@
 import ast
 import contextlib
 import json
-import math
 import os
 import sys
 
 import click
 
 import mlib
-from toolkit import card, console
+from toolkit import card, console, host_options
+from toolkit.options import finite
 
 
 @click.group()
 @click.version_option(mlib.__version__)
 def cli():
     """Machine Learning Utility Belt."""
-
-
-def finite(_ctx, param, value):
-    """Refuse nan and inf, which click takes for numbers."""
-    if not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no finite number.", param=param)
-    return value
 
 
 def parse_units(_ctx, _param, values):
@@ -102,6 +95,7 @@ seed_option = click.option(
     help="Of the split, the folds, the sample and the estimator.",
 )
 NAMES = ", ".join(mlib.ESTIMATORS)
+SHOWN_FAILURES = 20  # of the rows that an endpoint did not answer; --json has all
 
 
 def progress(steps, total):
@@ -168,6 +162,10 @@ def progress(steps, total):
 def retrain(as_json, model_name, features, **options):
     """Train a model and write it to a file.
 
+    \b
+    ./utilscli.py retrain --tsize 0.4
+    ./utilscli.py retrain --data htwtmlb.csv --target Weight --model-name weight.joblib
+
     It is measured on held-out rows, beside always answering the mean or the commonest class.
     """
     console.notice("Retraining Model", bg="green", fg="white")
@@ -203,6 +201,9 @@ def retrain(as_json, model_name, features, **options):
 def compare(as_json, names, features, **options):
     """Compare estimators on the same folds of a table; no model is written.
 
+    \b
+    ./utilscli.py compare --estimator ridge --estimator random-forest
+
     The best comes first; the figures are mean ± standard deviation over the folds.
     """
     with console.errors():
@@ -216,35 +217,286 @@ def compare(as_json, names, features, **options):
         console.answer(line)
 
 
-@cli.command("predict")
+@cli.command("predict", cls=host_options.AskCommand)
+@host_options.endpoint_options
 @click.option(
-    "--weight", type=float, default=225, show_default=True, callback=finite, help="The weight to send, in pounds."
+    "--from",
+    "source",
+    metavar="FILE",
+    help="Ask for the rows of a file: CSV, JSON (lines), Parquet; - is the standard input. Other columns are ignored.",
 )
-@click.option("--host", default="http://localhost:8080/predict", show_default=True, metavar="URL", help="The endpoint.")
 @click.option(
-    "--timeout",
-    type=click.FloatRange(0, 3600, min_open=True),
-    default=10,
+    "--chunk-rows",
+    type=click.IntRange(1),
+    default=10_000,
     show_default=True,
-    callback=finite,
-    help="Seconds to wait for it.",
+    metavar="N",
+    help="Rows of a file in a request; fewer where the endpoint takes no more.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Requests at a time.",
 )
 @console.json_option
-def predict(weight, host, timeout, as_json):
-    """Ask a deployed endpoint for a prediction.
+@click.pass_obj
+def predict(asked, endpoint, rows, source, chunk_rows, concurrency, as_json):
+    """Ask a deployed endpoint for predictions.
+
+    \b
+    ./utilscli.py predict --weight 400 --host http://localhost:8080/predict
+    ./utilscli.py predict --from htwtmlb.csv --host http://localhost:8080 > heights.jsonl
+
+    Its options are what the endpoint says that it takes (GET /model beside it, remembered for an hour), or the features
+    of the model here. The rows of a file are sent in chunks, and print a line of JSON each, null where there is none.
 
     Exits with 3 when it cannot be reached, with 4 when it answers with an error.
     """
+    with console.errors():
+        if source is not None:
+            rows, notices = mlib.read_rows(source, asked.signature)
+            for text in notices:
+                console.notice(text, fg="yellow")
+            console.notice(f"Querying host {endpoint.name} with {len(rows):,} rows", bg="green", fg="white")
+            ask_many(endpoint, rows, chunk_rows, concurrency, as_json)
+            return
+        rows = [host_options.sendable(row) for row in rows or [host_options.published_row(asked.signature)]]
+        told = ", ".join(f"{name.lower()}: {value}" for name, value in rows[0].items() if value is not None)
+        more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+        console.notice(f"Querying host {endpoint.name} with {told}{more}", bg="green", fg="white")
+        answers = endpoint.ask(rows if len(rows) > 1 else rows[0])
+    document = {"prediction": answers[0]} if len(rows) == 1 else {"predictions": answers}
+    if as_json:
+        console.answer_json(document)
+    else:
+        console.answer(f"result: {json.dumps(document)}", bg="red", fg="white")
+
+
+def ask_many(endpoint, rows, chunk_rows, concurrency, as_json):
+    """Ask for many rows; print the answers as they come, in order, and what failed by its rows."""
+    answers, failed = [], []
+    is_seen = sys.stderr.isatty() and not sys.stdout.isatty()  # where the answers do not stand in between
+    shown = click.progressbar(length=len(rows), label="Asking", file=sys.stderr, hidden=not is_seen)
+
+    def take(result):
+        if as_json:
+            answers.extend(result.answers)
+        else:
+            console.answer("\n".join(map(json.dumps, result.answers)))
+        failed.extend(result.failed)
+        shown.update(len(result.answers))
+
+    try:
+        with shown:
+            endpoint.ask_many(rows, take, chunk_rows, concurrency)
+    except KeyboardInterrupt:
+        console.notice(f"Interrupted: {shown.pos:,} of {len(rows):,} rows were asked.", fg="red")
+        raise
+    if as_json:
+        errors = [{"rows": each.rows, "error": each.text} for each in failed]
+        console.answer_json({"predictions": answers} | ({"errors": errors} if errors else {}))
+    for each in failed[:SHOWN_FAILURES]:
+        console.notice(f"Error: {each.text}", fg="red")
+    if failed:
+        more = f" ({len(failed) - SHOWN_FAILURES:,} more errors)" if len(failed) > SHOWN_FAILURES else ""
+        lost = sum(len(each.rows) for each in failed)
+        console.notice(f"{lost:,} of {len(rows):,} rows have no answer{more}.", fg="red")
+        sys.exit(max(each.cause.exit_code for each in failed))
+
+
+@cli.command("health")
+@host_options.endpoint_options
+@click.option(
+    "--compare-local", is_flag=True, help="Ask it the golden rows of the model here, and compare the answers."
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    callback=finite,
+    metavar="DIFFERENCE",
+    help="The largest that is allowed, in the target's unit or of probabilities; exits with 5 beyond it. "
+    "[default: 0.01 of what is rounded to it, else a millionth of the target's range, or of probabilities]",
+)
+@console.json_option
+def health(endpoint, compare_local, tolerance, as_json):
+    """Tell whether an endpoint is well.
+
+    \b
+    ./utilscli.py health --host http://localhost:8080
+    ./utilscli.py health --host http://localhost:8080 --compare-local --tolerance 0.01
+
+    Where it has no route that tells, a row is asked. Exits with 3 when it cannot be reached, with 4 when it is not
+    ready, with 5 when it does not answer as the model here.
+    """
+    from toolkit import health as wellness
     from toolkit import remote
 
-    weight = int(weight) if weight.is_integer() else weight
-    console.notice(f"Querying host {host} with weight: {weight}", bg="green", fg="white")
     with console.errors():
-        answer = remote.ask(host, {"Weight": weight}, timeout)
+        state, compared = wellness.check(endpoint), None
+        if compare_local and not state["reason"]:
+            compared = wellness.compare(endpoint, mlib.load_model(), tolerance)
+        if as_json:
+            console.answer_json({"endpoint": endpoint.name, **state} | ({"compared": compared} if compared else {}))
+        else:
+            card.print_facts(wellness.facts(endpoint, state, compared))
+        if state["reason"]:
+            raise remote.AnswerError(state["reason"])
+        if compared and compared["refused"]:
+            raise mlib.GateError(compared["refused"])
+
+
+@cli.command("load")
+@host_options.endpoint_options
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=100,
+    show_default=True,
+    callback=finite,
+    metavar="R",
+    help="Requests a second.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    default=10,
+    show_default=True,
+    callback=finite,
+    metavar="SECONDS",
+    help="How long.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Connections: so many requests are under way at a time.",
+)
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    help="The rows to send, one a request, in turn. [default: the medians of training]",
+)
+@click.option("--plot", metavar="FILE", help="Draw the latencies, over time and how they spread: .svg or .png.")
+@click.option("--yes", is_flag=True, help="Allow more than 60 s, or 1,000 requests a second, to another machine.")
+@console.json_option
+def load(endpoint, rate, duration, concurrency, source, plot, yes, as_json):
+    """Measure how much load an endpoint bears.
+
+    \b
+    ./utilscli.py load --host http://localhost:8080 --rate 200 --duration 5
+    ./utilscli.py load --host http://localhost:8080 --duration 2 --json
+
+    Requests are due at a steady rate, whether the endpoint keeps up or not (an open loop), and a latency counts from
+    when its request was due. One row is asked before, with --retries; of the load nothing is tried again. Exits with 3
+    or 4 when not one was answered.
+    """
+    from toolkit import load as loading
+    from toolkit import load_plot, remote
+
+    with console.errors():
+        loading.check_size(endpoint, rate, duration, yes)
+        if plot:
+            load_plot.check_plot(plot)
+        rows = host_options.load_rows(endpoint, source)
+        report = loading.run(endpoint, rows, rate, duration, concurrency, watch=live if sys.stderr.isatty() else None)
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
+        if plot:
+            load_plot.plot(report, plot)
     if as_json:
-        console.answer_json(answer)
+        console.answer_json(report.card)
     else:
-        console.answer(f"result: {json.dumps(answer)}", bg="red", fg="white")
+        card.print_facts(loading.table(report))
+    if not report.answered:
+        sys.exit(remote.AnswerError.exit_code if report.refused else remote.UnreachableError.exit_code)
+
+
+def live(snapshot):
+    """Tell on a terminal how it goes, in one line that is written again and again."""
+    from toolkit import load as loading
+
+    click.echo(f"\r\x1b[K{loading.line(snapshot)}", nl=False, err=True)
+
+
+@cli.group("endpoints")
+def endpoints_group():
+    """Give endpoints names, for --host; they are kept in a file, without any key.
+
+    \b
+    ./utilscli.py endpoints add local http://localhost:8080/predict
+    ./utilscli.py predict --weight 400 --host local
+    """
+
+
+@endpoints_group.command("add")
+@click.argument("name")
+@click.argument("address", metavar="HOST")
+def add_name(name, address):
+    """Name an endpoint.
+
+    \b
+    ./utilscli.py endpoints add local http://localhost:8080/predict
+
+    HOST is an address as --host of predict takes it. A name that is there already gets the new address.
+    """
+    from toolkit import endpoints
+
+    with console.errors():
+        before = endpoints.names().get(name)
+        endpoints.add(name, address)
+    console.notice(f"{name} is {address} now" + (f", and was {before}." if before not in (None, address) else "."))
+
+
+@endpoints_group.command("list")
+@console.json_option
+def list_names(as_json):
+    """List the names and their endpoints.
+
+    \b
+    ./utilscli.py endpoints list
+    """
+    from toolkit import endpoints
+
+    with console.errors():
+        found = endpoints.names()
+    if as_json:
+        console.answer_json(found)
+    elif found:
+        card.print_facts(found)
+    else:
+        console.notice("There are none. ./utilscli.py endpoints add NAME HOST adds one.")
+
+
+@endpoints_group.command("remove")
+@click.argument("name")
+def remove_name(name):
+    """Remove a name.
+
+    \b
+    ./utilscli.py endpoints remove local
+    """
+    from toolkit import endpoints
+
+    with console.errors():
+        endpoints.remove(name)
+
+
+@endpoints_group.command("path")
+def names_path():
+    """Print where the names are kept.
+
+    \b
+    ./utilscli.py endpoints path
+    """
+    from toolkit import endpoints
+
+    console.answer(endpoints.path())
 
 
 @cli.command("info")
@@ -253,6 +505,9 @@ def predict(weight, host, timeout, as_json):
 @console.json_option
 def info(model, markdown, as_json):
     """Print a model's card: what it predicts, from what, and what it is worth.
+
+    \b
+    ./utilscli.py info --markdown
 
     The card is read, the model is not run.
     """

@@ -289,7 +289,7 @@ def snippets(signature, row, url, has_keys=False):
     Returns
     -------
     dict of str to str
-        For the shell with curl, for Python with requests; for the shell with ``utilscli.py`` where that can ask it.
+        For the shell with curl, for Python with requests, for the shell with ``utilscli.py``, which finds a key itself.
     """
     url += "predict"
     row = {name: value for name, value in row.items() if value is not None}
@@ -310,7 +310,8 @@ def snippets(signature, row, url, has_keys=False):
         lines.insert(1, '-H "Authorization: Bearer $MLOPS_API_KEY"')
         code.insert(0, "import os\n")
         code.append("    headers={'Authorization': f\"Bearer {os.environ['MLOPS_API_KEY']}\"},")
-    found = {"curl": " \\\n  ".join(lines), "Python": "\n".join([*code, ")", "print(response.json())"])}
-    if list(options) == ["Weight"] and not has_keys:  # it sends a weight, and no key
-        found["utilscli.py"] = " \\\n  ".join(["./utilscli.py predict", *given, f"--host {shlex.quote(url)}"])
-    return found
+    return {
+        "curl": " \\\n  ".join(lines),
+        "Python": "\n".join([*code, ")", "print(response.json())"]),
+        "utilscli.py": " \\\n  ".join(["./utilscli.py predict", *given, f"--host {shlex.quote(url)}"]),
+    }

@@ -1,9 +1,11 @@
 """What several tests need: models in a temporary folder, the commands as processes, a real server."""
 
+import atexit
 import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,12 +23,16 @@ ENVIRONMENT = {
     **{k: v for k, v in os.environ.items() if k not in SETTINGS and not k.startswith("MLOPS_")},
     "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
     "PYTHONWARNINGS": "error",
+    "XDG_CONFIG_HOME": tempfile.mkdtemp(prefix="mlops-cookbook-tests-"),
 }
+atexit.register(shutil.rmtree, ENVIRONMENT["XDG_CONFIG_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch):
+def _no_settings(monkeypatch, tmp_path):
     monkeypatch.delenv("MLOPS_MODEL", raising=False)
+    monkeypatch.delenv("MLOPS_API_KEY", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))  # where endpoints and what they told are kept
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
@@ -66,7 +72,8 @@ def line_table(write_table):
 
 def run(*command, **options):
     """Run a command in the repository's root as a person would; stdin is closed unless told."""
-    options = {"stdin": subprocess.DEVNULL, "env": ENVIRONMENT, "cwd": ROOT, "timeout": 120, **options}
+    env = {**ENVIRONMENT, "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"]}
+    options = {"stdin": subprocess.DEVNULL, "env": env, "cwd": ROOT, "timeout": 120, **options}
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
 
 

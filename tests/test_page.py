@@ -345,17 +345,18 @@ def test_the_same_request_is_a_command_that_runs(models, tmp_path):
         assert json.loads(run("bash", "-c", found[0], cwd=tmp_path).stdout) == expected
         done = run(sys.executable, "-c", found[1], cwd=tmp_path)
         assert done.stdout == f"{expected!r}\n", done.stderr
-    assert len(found) == 2  # utilscli.py sends a weight alone
+        assert run("bash", "-c", found[2]).stdout == f"result: {json.dumps(expected)}\n"
 
 
 def test_with_keys_the_commands_send_one(tmp_path):
     with serving(MLOPS_API_KEYS="secret") as url:
         text = requests.get(url, headers={"Authorization": "Bearer secret"}, timeout=10).text
-        curl, python = commands(text)
+        curl, python, belt = commands(text)
         env = {**ENVIRONMENT, "MLOPS_API_KEY": "secret"}
         expected = {"prediction": mlib.predict(mlib.Signature.read().example())}
         assert json.loads(run("bash", "-c", curl, cwd=tmp_path, env=env).stdout) == expected
         assert run(sys.executable, "-c", python, cwd=tmp_path, env=env).stdout == f"{expected!r}\n"
+        assert run("bash", "-c", belt, env=env).stdout == f"result: {json.dumps(expected)}\n"
 
 
 def test_the_utility_belt_asks_the_same_of_the_default_model(server):
@@ -371,8 +372,9 @@ def test_commands_quote_whatever_a_value_holds(tmp_path, write_table):
     table = write_table("g,y\n" + "".join(f'"{quoted}{i % 2}",{i}\n' for i in range(40)))
     path = tmp_path / "nasty.joblib"
     mlib.retrain(data=table, target="y", model_name=path)
-    curl, python = commands(create_app(path).test_client().get("/", query_string={"g": f"{nasty}1"}).text)
+    curl, python, belt = commands(create_app(path).test_client().get("/", query_string={"g": f"{nasty}1"}).text)
     assert json.loads(shlex.split(curl)[-1]) == {"g": f"{nasty}1"}
+    assert shlex.split(belt)[2:5] == ["\n", "--g", f"{nasty}1"] or shlex.split(belt)[2:4] == ["--g", f"{nasty}1"]
     compile(python, "python", "exec")
     assert repr({"g": f"{nasty}1"}) in python
 
@@ -679,7 +681,7 @@ def test_the_keyboard_does(visit):
         tab.keyboard.press("Tab")
         reached.append(tab.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
     assert reached[:3] == ["f1", "f2", "vary"]
-    assert [text for text in reached if text.startswith("Copy")] == ["Copy curl", "Copy Python"]
+    assert [text for text in reached if text.startswith("Copy")] == ["Copy curl", "Copy Python", "Copy utilscli.py"]
     tab.locator("#f1").focus()
     tab.keyboard.press("Control+A")
     tab.keyboard.type("300")

@@ -45,6 +45,29 @@ def test_both_files_of_the_checkout_are_used_too():
     assert run(PYTHON, "cli.py", "--weight", 180).stdout == "6 foot, 0 inches\n"
 
 
+def test_endpoints_are_asked(served, server):
+    asked = (PYTHON, "utilscli.py", "predict", "--host", server)
+    done = run(*asked, "--weight", 200, "--json", cwd=served)
+    assert json.loads(done.stdout)["prediction"]["height_human_readable"] == "6 foot, 1 inches"
+    (served / "rows.csv").write_text("Weight\n200\n-1\n", encoding="utf-8")
+    done = run(*asked, "--from", "rows.csv", cwd=served)
+    assert (done.returncode, done.stdout.splitlines()[1]) == (4, "null")
+    assert run(PYTHON, "utilscli.py", "health", "--host", server, "--compare-local", cwd=served).returncode == 0
+
+
+def test_what_asking_needs_beside_is_told(served, server):
+    (served / "rows.csv").write_text("Weight\n200\n180\n", encoding="utf-8")
+    for options, needed in {
+        ("predict", "--from", "rows.csv", "--chunk-rows", "1", "--host", server): "requirements.txt",
+        ("load", "--host", server): "requirements.txt",
+        ("load", "--host", server, "--plot", "a.svg"): "requirements/plot.txt",
+        ("predict", "--weight", "200", "--host", "lambda:height"): "requirements/aws.txt",
+    }.items():
+        done = run(PYTHON, "utilscli.py", *options, cwd=served)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].endswith(f": pip install -r {needed}")
+
+
 def test_training_says_what_is_missing(served):
     done = run(PYTHON, "utilscli.py", "retrain", cwd=served)
     assert done.returncode == 1
