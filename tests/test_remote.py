@@ -316,18 +316,18 @@ def test_a_refusal_forgets_what_it_took(server):
 
 
 def test_a_key_that_an_endpoint_repeats_is_in_no_answer_and_not_remembered():
-    card = {**mlib.Signature.read().card, "title": 's3cr"t/key+'}
-    told = {"height_inches": 73.2, "by": 'Bearer s3cr"t/key+'}
+    card = {**mlib.Signature.read().card, "title": 's3cr"t/key+-of-many'}
+    told = {"height_inches": 73.2, "by": 'Bearer s3cr"t/key+-of-many'}
 
     def reply(method, _path, _headers, _body, _number):
         return 200, {}, json.dumps(card if method == "GET" else {"prediction": told}).encode()
 
     with answering(reply) as server:
-        endpoint = remote.Endpoint(server.url, Auth(key='s3cr"t/key+'))
+        endpoint = remote.Endpoint(server.url, Auth(key='s3cr"t/key+-of-many'))
         assert endpoint.signature().title == "***"
         assert endpoint.predict(ROW) == {"height_inches": 73.2, "by": "Bearer ***"}
-        short = remote.Endpoint(server.url, Auth(key="7"))  # it stands in numbers
-        assert short.predict(ROW)["height_inches"] == 73.2
+        for word in ("7", "height"):  # they stand in the answer itself
+            assert remote.Endpoint(server.url, Auth(key=word)).predict(ROW) == told
     assert "s3cr" not in json.dumps(endpoints.recall(endpoint.host.card_url))
 
 

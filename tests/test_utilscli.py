@@ -218,10 +218,20 @@ def test_an_endpoint_that_does_not_tell_is_asked_by_the_model_here(two_features,
     with answering(posts(lambda row, _: as_rows(row))) as server:
         done = utils("predict", "--age", 30, "--host", server.url)
         assert done.exit_code == 2
-        assert "(The endpoint does not tell what it takes; the model here is taken for it.)" in done.stderr
+        assert "(The endpoint does not tell what it takes; that is of the model here.)" in done.stderr
         monkeypatch.setenv("MLOPS_MODEL", str(two_features))
         done = utils("predict", "--age", 30, "--weight", 200, "--host", server.url, "--json")
     assert json.loads(done.stdout) == {"prediction": {"Weight": 200, "Age": 30}}
+
+
+def test_what_it_takes_may_need_the_right_key(two_features, monkeypatch):
+    with serving(MLOPS_MODEL=two_features, MLOPS_API_KEYS="k") as url:
+        done = utils("predict", "--age", 30, "--weight", 200, "--host", url)
+        assert done.exit_code == 2
+        assert "(The endpoint does not tell what it takes without the right key; " in done.stderr
+        monkeypatch.setenv("MLOPS_API_KEY", "k")  # which stands in the signature's own words, kind and packages
+        done = utils("predict", "--age", 30, "--weight", 200, "--host", url, "--json")
+    assert json.loads(done.stdout) == {"prediction": mlib.predict({"Weight": 200, "Age": 30}, two_features)}
 
 
 def test_a_file_is_asked_row_by_row_in_order(server, write_table):

@@ -18,6 +18,7 @@ import mlib
 HIDDEN = "***"
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a header's (RFC 9110, token)
 SIGNATURE = "(?<=Signature=)[0-9a-f]{64}"  # of AWS: it is good for a few minutes
+SHORTEST_IN_ANSWERS = 12  # characters: a shorter one may be a word of the answer itself
 SHORTEST_SECRET = 4  # characters of a header's value: `en` and `1` are no secrets, and are all over any text
 COMMAND_TIMEOUT = 60  # seconds: a command may refresh its token over the network, or ask a person
 
@@ -78,8 +79,9 @@ class Auth:
         self._secrets |= {text for text in texts if len(text) >= shortest}
         if self._hidden and len(self._secrets) == before:
             return
-        written = ["".join(map(_written, text)) for text in sorted(self._secrets, key=len, reverse=True)]
-        self._hidden = re.compile("|".join([*written, SIGNATURE]))
+        known = sorted(self._secrets, key=len, reverse=True)
+        self._hidden = _pattern(known)
+        self._hidden_in_answers = _pattern([text for text in known if len(text) >= SHORTEST_IN_ANSWERS])
 
     def _has(self, name):
         return any(header.lower() == name for header in self._headers)
@@ -130,6 +132,27 @@ class Auth:
         str
         """
         return self._hidden.sub(HIDDEN, text)
+
+    def hide_in_answer(self, content):
+        """Take what is secret out of an answer that is to be used; what is short stays, it may be a word of it.
+
+        Parameters
+        ----------
+        content : bytes
+
+        Returns
+        -------
+        bytes
+        """
+        if max(map(len, self._secrets), default=0) < SHORTEST_IN_ANSWERS:
+            return content
+        return self._hidden_in_answers.sub(HIDDEN, content.decode(errors="surrogateescape")).encode(
+            errors="surrogateescape"
+        )
+
+
+def _pattern(secrets):
+    return re.compile("|".join(["".join(map(_written, secret)) for secret in secrets] + [SIGNATURE]))
 
 
 def _written(char):

@@ -202,7 +202,8 @@ class AskCommand(click.Command):
                     ctx.params.clear()
                     return self._parsed(ctx, args)
                 if not ctx.obj.is_told:
-                    error.message += " (The endpoint does not tell what it takes; the model here is taken for it.)"
+                    without = " without the right key" if endpoint.is_denied else ""
+                    error.message += f" (The endpoint does not tell what it takes{without}; that is of the model here.)"
                 raise
 
     def _parsed(self, ctx, args):

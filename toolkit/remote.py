@@ -102,6 +102,8 @@ class Endpoint:
         Seconds for each try, and for its connection.
     proxy : str or None
         That of the environment.
+    is_denied : bool
+        Whether it did not tell what it takes because of who asked.
 
     Raises
     ------
@@ -140,7 +142,7 @@ class Endpoint:
         )
         self._session = _Session()
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        self._version = None
+        self._version, self.is_denied = None, False
         found = self._session.merge_environment_settings(self.host.url, {}, None, None, None)
         self.proxy = requests.utils.select_proxy(self.host.url, found["proxies"])
         if self.proxy and not hosts.has_name(self.proxy):
@@ -253,6 +255,7 @@ class Endpoint:
         card = None if is_fresh else endpoints.recall(url)
         if card is None:
             status, _, content = self.repeated(lambda: self._passed(*self.send("GET", url)))
+            self.is_denied = status in (401, 403)
             card = self._document(content) if status == 200 else None
             card = card if isinstance(card, dict) else {}
             if status in (200, 404, 405):  # not what a request with another key would change
@@ -558,12 +561,7 @@ class Endpoint:
 
     def _document(self, content):
         """Parse an answer, without what is secret, should it repeat that."""
-        if self.auth.has_secrets:
-            text = content.decode(errors="replace")
-            hidden = self.auth.hide(text)
-            if hidden != text and (document := hosts.parse_json(hidden)) is not None:
-                return document
-        return hosts.parse_json(content)
+        return hosts.parse_json(self.auth.hide_in_answer(content))
 
     def refusal(self, status, headers, content, document=None):
         """Say what an endpoint answered instead of a prediction.
