@@ -274,6 +274,7 @@ class _Load:
         self.due, self.latencies, self.failed = (array.array("d") for _ in range(3))
         self.errors = collections.Counter()
         self.start = self.last = self.cpu = 0.0
+        self.watched = 0.0  # seconds that `watch` took of this thread
 
     async def run(self, watch):
         """Send it all, or until SIGINT."""
@@ -331,9 +332,11 @@ class _Load:
             else:  # all connections were waiting for answers
                 since = min(now, due + late)
             self.sent += 1
+            watched = self.watched
             try:
                 answer = await send(number)
                 now = clock()
+                late = max(late, self.watched - watched)
                 read(*answer, self.rows[number])
             except asyncio.CancelledError:
                 self.errors[CUT_OFF] += 1
@@ -354,6 +357,7 @@ class _Load:
             now, latencies = time.perf_counter(), self.latencies[count:]
             throughput = len(latencies) / (now - told)
             watch(Snapshot(now - self.start, throughput, percentiles(latencies), sum(self.errors.values())))
+            self.watched += time.perf_counter() - now
             told, count = now, count + len(latencies)
 
     def report(self):
