@@ -6,6 +6,7 @@
 """
 
 import functools
+import os
 import threading
 
 MANY = 10_000  # rows that are worth a second thread
@@ -26,6 +27,7 @@ class Session:
     """
 
     def __init__(self, content):
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read while ONNX Runtime is imported
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(4)  # what fails is raised; the rest concerns nobody here
