@@ -2,12 +2,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+DOCKER ?= docker
+IMAGE ?= mlops-cookbook
+TAG ?= latest
+PORT ?= 8080
+IMAGE_OPTIONS ?=
+REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-all check format data retrain serve notebook bench bench-serving screenshots requirements clean
+.PHONY: help run install test test-all test-containers check format data retrain serve \
+  image run-image push-image scan-image notebook bench bench-serving screenshots requirements clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' Makefile
 
 run: install  ## Predict a height, setting up what that needs
 	@$(BIN)/python cli.py --weight 180
@@ -15,7 +22,10 @@ run: install  ## Predict a height, setting up what that needs
 install: $(VENV)/installed  ## Set up .venv to predict, serve and train
 
 test: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the tests
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not container"
+
+test-containers: $(VENV)/installed-dev  ## Build the images, and prove them with Docker
+	$(BIN)/python -m pytest -m container
 
 test-all: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the long proofs too
 	$(BIN)/python -m pytest
@@ -39,6 +49,26 @@ retrain: install  ## Train model.joblib again
 serve: install  ## Serve on http://127.0.0.1:8080
 	$(BIN)/python app.py
 
+image:  ## Build the container's image (IMAGE, TAG; IMAGE_OPTIONS for docker build)
+	$(DOCKER) build --tag $(IMAGE):$(TAG) --build-arg REVISION="$(REVISION)" \
+	  $(IMAGE_OPTIONS) .
+
+run-image:  ## Serve from the image on http://127.0.0.1:8080 (PORT)
+	$(DOCKER) run --rm --publish 127.0.0.1:$(PORT):8080 --read-only --cap-drop ALL --security-opt no-new-privileges \
+	  $(IMAGE):$(TAG)
+
+push-image:  ## Push the image to REGISTRY, such as ghcr.io/somebody
+	@test -n "$(REGISTRY)" || { echo "REGISTRY is missing. Name one: make push-image REGISTRY=ghcr.io/somebody" >&2; exit 2; }
+	$(DOCKER) tag $(IMAGE):$(TAG) $(REGISTRY)/$(IMAGE):$(TAG)
+	$(DOCKER) push $(REGISTRY)/$(IMAGE):$(TAG)
+
+scan-image:  ## Look for known vulnerabilities in the image, with trivy or grype
+	@if command -v trivy >/dev/null; then \
+	  trivy image --exit-code 1 --ignore-unfixed --severity HIGH,CRITICAL $(IMAGE):$(TAG); \
+	elif command -v grype >/dev/null; then \
+	  grype --fail-on high --only-fixed $(IMAGE):$(TAG); \
+	else echo "Neither trivy nor grype is installed, so nothing was scanned." >&2; exit 1; fi
+
 notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
 	$(BIN)/python -m pytest --nbmake --overwrite notebooks
 	$(BIN)/nbstripout --keep-output --keep-count --keep-id \
@@ -58,7 +88,7 @@ requirements: $(VENV)/created  ## Compile the pinned requirements from requireme
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	cd requirements && for set in train:../requirements.txt serve:serve.txt aws:aws.txt plot:plot.txt dev:dev.txt; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
-	    --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
+	    $$([ $$set != serve:serve.txt ] || echo --generate-hashes) --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
 
 clean:  ## Remove .venv, caches and what an interrupted run left behind
 	rm -rf $(VENV) $(VENV)-serve benchmarks/serving/.venvs .pytest_cache .ruff_cache *.tmp

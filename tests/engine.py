@@ -1,0 +1,107 @@
+"""How do tests drive Docker?
+
+>>> with container("mlops-cookbook:latest") as running:
+...     requests.get(f"{running.url()}/health/live")
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+import requests
+from conftest import ENVIRONMENT, ROOT
+
+HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+BUILDING = "--network host"  # a build then reaches the package index however this machine does
+
+
+def _missing():
+    """Tell why there are no containers here; None where there are."""
+    if not shutil.which("docker"):
+        return "docker is not installed"
+    result = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    return f"no Docker engine answers: {result.stderr.strip()}" if result.returncode else None
+
+
+MISSING = _missing()
+MARKS = [pytest.mark.container, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+
+
+def docker(*command, returncode=0, **options):
+    """Run a command of Docker's to its end; give what it printed, stderr with it unless told otherwise."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": 600, "cwd": ROOT, **options}
+    result = subprocess.run(["docker", *map(str, command)], text=True, check=False, **options)
+    assert returncode in (None, result.returncode), f"docker {' '.join(map(str, command))}\n{result.stdout}"
+    return result.stdout
+
+
+def make(*command, cwd=ROOT, returncode=0, **options):
+    """Run make; give what it printed, stderr with it."""
+    env = {k: v for k, v in ENVIRONMENT.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    result = subprocess.run(
+        ["make", *map(str, command), f"IMAGE_OPTIONS={BUILDING}"],
+        **{"cwd": cwd, "env": env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options},
+        text=True,
+        check=False,
+    )
+    assert returncode in (None, result.returncode), f"make {' '.join(map(str, command))}\n{result.stdout}"
+    return result.stdout
+
+
+@contextlib.contextmanager
+def built(name, cwd=ROOT):
+    """Build the image of a folder by `make image`; give its name, and remove it in the end."""
+    image = f"{name}:test-{os.getpid()}"
+    make("image", f"IMAGE={name}", f"TAG=test-{os.getpid()}", cwd=cwd)
+    try:
+        yield image
+    finally:
+        docker("rmi", "--force", image)
+
+
+class Container:
+    """A container that was started, and may have ended."""
+
+    def __init__(self, identifier):
+        self.id = identifier
+
+    def __repr__(self):
+        return f"Container({self.id[:12]})"
+
+    def tell(self, template):
+        """Give what `docker inspect` tells, by a Go template such as ``{{.State.Status}}``."""
+        return docker("inspect", "--format", template, self.id).strip()
+
+    def logs(self):
+        """Give what it printed so far."""
+        return docker("logs", self.id)
+
+    def wait(self):
+        """Wait until it has ended; give its exit code."""
+        return int(docker("wait", self.id, timeout=120))
+
+    def url(self, port=8080):
+        """Give the address of what serves in it, as soon as that answers."""
+        address = f"http://{docker('port', self.id, port).split()[0]}"
+        for _ in range(600):
+            with contextlib.suppress(requests.ConnectionError):
+                requests.get(address, timeout=10)
+                return address
+            if self.tell("{{.State.Running}}") != "true":
+                break
+            time.sleep(0.1)
+        return pytest.fail(f"{self} does not answer at {address}: {self.logs()}")
+
+
+@contextlib.contextmanager
+def container(image, *command, options=(), ports=(8080,)):
+    """Start a container that publishes ports on loopback; remove it in the end."""
+    publish = [f"--publish=127.0.0.1::{port}" for port in ports]
+    started = Container(docker("run", "--detach", *publish, *options, image, *command).strip())
+    try:
+        yield started
+    finally:
+        docker("rm", "--force", started.id)
