@@ -264,20 +264,33 @@ def settings(environ):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option(
-    "--port", envvar="PORT", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+    "--host", envvar="HOST", default="127.0.0.1", show_default=True, show_envvar=True, help="Address to listen at."
 )
 @click.option(
-    "--workers", envvar="WEB_CONCURRENCY", default=1, show_default=True, type=click.IntRange(1), help="Processes."
+    "--port",
+    envvar="PORT",
+    default=8080,
+    show_default=True,
+    show_envvar=True,
+    type=click.IntRange(0, 65535),
+    help="0 takes a free one.",
+)
+@click.option(
+    "--workers",
+    envvar="WEB_CONCURRENCY",
+    default=1,
+    show_default=True,
+    show_envvar=True,
+    type=click.IntRange(1),
+    help="Processes.",
 )
 def main(host, port, workers):
     """Serve the model over HTTP.
 
-    Each option has an environment variable: HOST, PORT, WEB_CONCURRENCY. MLOPS_MODEL names the model, MLOPS_API_KEYS
-    the bearer keys (commas between) that requests need, MLOPS_MAX_BODY and MLOPS_MAX_ROWS the most bytes and rows of a
-    request. A model that is replaced on disk is taken up while it runs. SIGTERM ends it when what is under way is
-    answered.
+    In the environment, MLOPS_MODEL names the model, MLOPS_API_KEYS the bearer keys (commas between) that requests need,
+    MLOPS_MAX_BODY and MLOPS_MAX_ROWS the most bytes and rows of a request. A model that is replaced on disk is taken up
+    while it runs. SIGTERM ends it when what is under way is answered.
     """
     from service import server
 

@@ -20,7 +20,7 @@ ANSWERS = {  # the lengths in words by hand: 72.16 inches are 6 feet of 12 and 0
     145: {"height_inches": 70.29, "height_human_readable": "5 foot, 10 inches"},
     180: {"height_inches": 72.16, "height_human_readable": "6 foot, 0 inches"},
     200: {"height_inches": 73.23, "height_human_readable": "6 foot, 1 inches"},
-    300: {"height_inches": 78.57, "height_human_readable": "6 foot, 6 inches"},
+    300: {"height_inches": 78.57, "height_human_readable": "6 foot, 7 inches"},
 }
 BAD_ROWS = {  # which fields they are refused for
     "nothing": ({}, ["Weight"]),
@@ -64,7 +64,9 @@ class Contract:
         status, document = ask({"Weight": 400})
         assert status == 200
         assert document["prediction"]["height_inches"] == 83.91
-        assert document["prediction"]["warnings"] == ["Weight: got 400, expected 145 to 300 pounds, as in training"]
+        assert document["prediction"]["warnings"] == [
+            {"field": "Weight", "got": 400, "expected": "145 to 300 pounds, as in training"}
+        ]
 
     @pytest.mark.parametrize("what", BAD_ROWS)
     def test_a_bad_row_is_refused_by_field(self, ask, what):

@@ -1,0 +1,429 @@
+"""Does the image do what the README says?  It is built and run by a real engine (`make test-containers`)."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+import requests
+from conftest import ENVIRONMENT, ROOT, run
+from contract import ANSWERS, HttpContract
+from engine import BUILDING, HARDENED, MARKS, built, container, docker, make
+
+pytestmark = MARKS
+
+PYTHON = "python:3.13-slim"
+HEALTH = ("--health-interval=1s", "--health-start-period=1s", "--health-retries=1")
+
+
+@pytest.fixture(scope="module", name="image")
+def _image():
+    with built("mlops-cookbook") as name:
+        yield name
+
+
+@pytest.fixture(scope="module", name="service")
+def _service(image):
+    with container(image, options=HARDENED) as started:
+        yield started
+
+
+@pytest.fixture(name="context")
+def _context(tmp_path):
+    """A copy of what the image is built from, and of the Makefile."""
+    skipped = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", "benchmarks", "tests", "recipes")
+    return shutil.copytree(ROOT, tmp_path / "context", ignore=skipped)
+
+
+def in_image(image, *command, options=("--network=none",), **settings):
+    """Run a command in a new container; give its exit code, stdout and stderr."""
+    result = run("docker", "run", "--rm", *HARDENED, *options, image, *command, **settings)
+    return result.returncode, result.stdout, result.stderr
+
+
+def files(image):
+    """Give for each file of an image what it is: kind, mode, owner, and a digest of what it holds."""
+    identifier = docker("create", image).strip()
+    with (
+        subprocess.Popen(["docker", "export", identifier], stdout=subprocess.PIPE) as export,
+        tarfile.open(fileobj=export.stdout, mode="r|") as archive,
+    ):
+        found = {each.name: _described(archive, each) for each in archive}
+    docker("rm", identifier)
+    return found
+
+
+def _described(archive, member):
+    content = archive.extractfile(member).read() if member.isfile() else b""
+    return member.type, member.mode, member.uid, member.linkname, hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(scope="module", name="base")
+def _base():
+    return files(PYTHON)
+
+
+@pytest.fixture(scope="module", name="added")
+def _added(image, base):
+    """What the image has and its base has not, by name."""
+    return {name: what for name, what in files(image).items() if base.get(name) != what}
+
+
+# ---------------------------------------------------------------------------------------------------- what it answers
+
+
+class TestContract(HttpContract):
+    """By the service in the container, which can write nowhere and do nothing that needs a privilege."""
+
+    @pytest.fixture
+    def url(self, service):
+        return service.url()
+
+
+@pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        (["./cli.py", "--weight", "180"], ""),
+        (["./cli.py", "--weight", "180", "--weight", "400", "--interval", "--json"], ""),
+        (["./cli.py", "--from", "-"], "Weight\n150\n400\n"),
+        (["./cli.py", "--from", "-", "--json"], '[{"Weight": 200}, {"Weight": 145.5}]'),
+        (["./cli.py", "--weight", "-5"], ""),
+        (["./cli.py", "--wieght", "180"], ""),
+        (["./cli.py", "--from", "-"], "Weight\n150\nheavy\n"),
+        (["./cli.py", "--help"], ""),
+        (["./utilscli.py", "info"], ""),
+        (["./utilscli.py", "predict", "--weight", "200", "--host", "http://127.0.0.1:9", "--retries", "0"], ""),
+    ],
+)
+def test_the_command_lines_answer_as_they_do_here(image, command, rows):
+    """With stdout, stderr and exit code; in a container without network, as a user without name and home."""
+    here = run(*command, input=rows, stdin=None, env={**ENVIRONMENT, "MLOPS_MODEL": ""})
+    assert in_image(image, *command, options=["-i", "--network=none"], input=rows, stdin=None) == (
+        here.returncode,
+        here.stdout,
+        here.stderr,
+    )
+
+
+def test_training_is_told_to_need_more(image):
+    code, out, err = in_image(image, "./utilscli.py", "retrain", "--model-name", "/dev/shm/model.joblib")
+    assert (code, out) == (1, "")
+    assert "Error: Training needs pandas" in err
+
+
+def test_any_user_may_run_it(image):
+    options = ["--network=none", "--user=4711:4711"]
+    assert in_image(image, "./cli.py", "--weight", "180", options=options)[:2] == (0, "6 foot, 0 inches\n")
+    with container(image, options=[*HARDENED, "--user=4711:4711"]) as started:
+        assert requests.post(f"{started.url()}/predict", json={"Weight": 200}, timeout=10).json() == {
+            "prediction": ANSWERS[200]
+        }
+
+
+def test_several_workers_need_no_writable_file_system(image):
+    with container(image, options=[*HARDENED, "--env=WEB_CONCURRENCY=2"]) as started:
+        assert requests.get(f"{started.url()}/metrics", timeout=10).status_code == 200
+
+
+def test_another_model_may_be_mounted(image, two_features):
+    path = two_features.with_suffix(".onnx")
+    options = ["--network=none", f"--volume={path}:/model.onnx:ro", "--env=MLOPS_MODEL=/model.onnx"]
+    here = run(sys.executable, "cli.py", "--model", path, "--weight", 180, "--age", 27)
+    got = in_image(image, "./cli.py", "--weight", "180", "--age", "27", options=options)
+    assert got == (0, here.stdout, here.stderr)
+
+
+# -------------------------------------------------------------------------------------------------------- how it lives
+
+
+def test_it_runs_as_nobody_with_no_privilege(service):
+    status = docker("exec", service.id, "cat", "/proc/1/status")
+    assert re.search(r"^Uid:\t65532\t65532\t65532\t65532$", status, re.MULTILINE)
+    assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+
+
+def test_health_goes_from_starting_to_healthy(image):
+    with container(image, options=[*HARDENED, "--health-interval=2s"]) as started:
+        seen = []
+        while "healthy" not in seen and len(seen) < 600:
+            seen.append(started.tell("{{.State.Health.Status}}"))
+            time.sleep(0.1)
+        assert list(dict.fromkeys(seen)) == ["starting", "healthy"]
+        assert "Model     htwtmlb-height" in started.tell("{{json .State.Health.Log}}")
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        (["--env=PORT=9000"], []),
+        (["--env=MLOPS_API_KEYS=a-key-of-the-service"], []),
+        (["--env=http_proxy=http://127.0.0.1:9", "--env=HTTP_PROXY=http://127.0.0.1:9"], []),
+    ],
+)
+def test_health_is_looked_at_where_it_is(image, options, command):
+    with container(image, *command, options=[*HARDENED, *HEALTH, *options], ports=(8080, 9000)) as started:
+        assert until_looked_at(started) == "healthy"
+
+
+def test_a_service_that_does_not_answer_is_unhealthy(image):
+    with container(image, "sleep", "60", options=[*HARDENED, *HEALTH]) as started:
+        assert until_looked_at(started) == "unhealthy"
+        assert "cannot be reached" in started.tell("{{json .State.Health.Log}}")
+
+
+def until_looked_at(started):
+    """Wait for a verdict on a container's health."""
+    for _ in range(600):
+        status = started.tell("{{.State.Health.Status}}")
+        if status != "starting":
+            break
+        time.sleep(0.1)
+    return status
+
+
+def test_stop_finishes_a_request_under_way(image):
+    body = json.dumps([{"Weight": 200}] * 100).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with container(image, options=HARDENED) as started:
+        host, port = started.url().removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(head.encode() + body[:100])
+            time.sleep(0.5)  # it travels through the engine's proxy
+            with subprocess.Popen(["docker", "stop", "--time=30", started.id], stdout=subprocess.DEVNULL) as stop:
+                while "Shutting down" not in started.logs():
+                    time.sleep(0.1)
+                connection.sendall(body[100:])
+                answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+                assert stop.wait(timeout=60) == 0
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert answer.count(b"73.23") == 100
+        assert started.wait() == 0
+
+
+def test_256_mb_are_enough_under_load(image):
+    with container(image, options=[*HARDENED, "--memory=256m", "--memory-swap=256m"]) as started:
+        url = started.url()
+        rows = json.dumps([{"Weight": 145 + n % 150} for n in range(10_000)])
+        table = "Weight\n" + "200\n" * 10_000
+        with subprocess.Popen(
+            [sys.executable, "utilscli.py", "load", "--host", url, "--rate", "200", "--duration", "10", "--json"],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as load:
+            for _ in range(20):
+                assert len(requests.post(f"{url}/predict", data=rows, timeout=60).json()["predictions"]) == 10_000
+                answer = requests.post(f"{url}/predict", data=table, headers={"Content-Type": "text/csv"}, timeout=60)
+                assert answer.text.count("\n") == 10_001
+            report = json.load(load.stdout)
+        assert report["answered"] > 0
+        assert report["errors"] == {}
+        assert started.tell("{{.State.OOMKilled}} {{.State.Running}} {{.RestartCount}}") == "false true 0"
+
+
+@pytest.mark.parametrize("port", ["eighty", "70000", "-1", "80.5"])
+def test_a_wrong_port_is_told(image, port):
+    code, out, err = in_image(image, options=["--network=none", f"--env=PORT={port}"])
+    assert (code, out) == (2, "")
+    assert "Invalid value for '--port' (env var: 'PORT')" in err
+    assert port in err
+
+
+def test_a_port_without_value_is_the_usual_one(image):
+    with container(image, options=[*HARDENED, "--env=PORT="]) as started:
+        assert requests.get(f"{started.url()}/health/live", timeout=10).status_code == 200
+
+
+def test_a_model_that_is_not_there_is_told(image):
+    code, out, err = in_image(image, options=["--network=none", "--env=MLOPS_MODEL=/nothing.onnx"])
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert "/nothing.onnx" in err
+
+
+# --------------------------------------------------------------------------------------------------------- what it is
+
+
+def test_it_holds_what_answers_and_nothing_else(added):
+    """No test, no data, no repository, nothing that trains, builds or installs."""
+    own = {name.split("/")[1] for name in added if re.match("app/.", name)}
+    expected = "LICENSE mlib.py cli.py utilscli.py app.py core toolkit service model.joblib model.onnx __pycache__"
+    assert own == set(expected.split())
+    made_by_the_engine = {".dockerenv", "dev", "proc", "sys", "etc"}
+    assert {name.split("/")[0] for name in added} <= {"app", "venv"} | made_by_the_engine
+    assert {name for name in added if re.match("etc/.", name)} <= {"etc/hostname", "etc/hosts", "etc/resolv.conf"}
+    packages = {name.split("/")[4] for name in added if re.match(r"venv/lib/python3\.\d+/site-packages/.", name)}
+    assert not packages & {"sklearn", "scipy", "pandas", "joblib", "pytest", "pip", "setuptools", "skl2onnx", "onnx"}
+    assert {"onnxruntime", "numpy", "flask"} <= packages
+    parts = {part for name in added for part in name.split("/")}
+    assert not parts & {".git", ".env", ".aws", ".ssh", "tests", "notebooks", "htwtmlb.csv", "Makefile", "pip.conf"}
+    kinds = (".csv", ".ipynb", ".key", ".pem", ".whl", ".gz")
+    found = {name.rpartition("/")[2] for name in added if name.endswith(kinds)}
+    assert found == {"cacert.pem"}  # certifi's, which is public
+
+
+def test_nobody_but_root_can_change_it_and_nothing_gives_privileges(added):
+    ours = {name: what for name, what in added.items() if name.startswith(("app/", "venv/"))}
+    assert {uid for _, _, uid, _, _ in ours.values()} == {0}
+    modes = {name: mode for name, (kind, mode, *_) in ours.items() if kind != tarfile.SYMTYPE}
+    assert not [name for name, mode in modes.items() if mode & 0o6022]
+    assert not [name for name, mode in modes.items() if mode & 0o004 == 0]
+
+
+def test_its_byte_code_is_there(added):
+    sources = {name for name in added if name.startswith("app/") and name.endswith(".py")}
+    for name in sources:
+        folder, _, module = name.rpartition("/")
+        assert f"{folder}/__pycache__/{module.removesuffix('.py')}.cpython-313.pyc" in added
+
+
+def test_it_says_what_it_is(image):
+    config = json.loads(docker("image", "inspect", "--format", "{{json .Config}}", image))
+    assert config["User"] == "65532:65532"
+    assert config["StopSignal"] == "SIGTERM"
+    assert not config.get("Entrypoint")
+    assert list(config["ExposedPorts"]) == ["8080/tcp"]
+    labels = config["Labels"]
+    revision = run("git", "rev-parse", "HEAD").stdout.strip() or "unknown"
+    assert labels["org.opencontainers.image.revision"].removesuffix("-dirty") == revision
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+
+
+def test_secrets_beside_the_code_stay_outside(context):
+    """Wherever they lie; the names are what people leave in a checkout."""
+    names = [".env", "id_rsa", ".aws/credentials", "notes.txt", "service/.env", "core/.git/config", "toolkit/.key"]
+    for name in names:
+        (context / name).parent.mkdir(exist_ok=True)
+        (context / name).write_text("a secret that nobody should see")
+    with built("mlops-cookbook-secrets", cwd=context) as image:
+        digest = hashlib.sha256(b"a secret that nobody should see").hexdigest()
+        assert digest not in {what[-1] for what in files(image).values()}
+        assert in_image(image, "./cli.py", "--weight", "180")[:2] == (0, "6 foot, 0 inches\n")
+
+
+def test_a_checkout_that_only_its_owner_may_read_makes_an_image_that_anybody_can_run(context):
+    for folder, _, names in os.walk(context):
+        os.chmod(folder, 0o700)
+        for name in names:
+            os.chmod(os.path.join(folder, name), 0o700 if name.endswith("cli.py") else 0o600)
+    with built("mlops-cookbook-private", cwd=context) as image:
+        assert in_image(image, "./cli.py", "--weight", "180")[:2] == (0, "6 foot, 0 inches\n")
+        with container(image, options=HARDENED) as started:
+            assert requests.get(started.url(), timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_model_that_cannot_answer_makes_no_image(context, damage):
+    path = context / "model.onnx"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:3000])
+    else:
+        path.unlink()
+    said = make("image", "IMAGE=mlops-cookbook-damaged", cwd=context, returncode=2)
+    assert "model.onnx" in said
+    assert docker("images", "--quiet", "mlops-cookbook-damaged") == ""
+
+
+def test_two_builds_give_the_same_files(image, base, added):
+    again = f"{image}-again"
+    docker("build", *BUILDING.split(), "--no-cache", "--tag", again, ".")
+    try:
+        assert {name: what for name, what in files(again).items() if base.get(name) != what} == added
+    finally:
+        docker("rmi", "--force", again)
+
+
+def test_it_adds_little_to_what_the_requirements_take(image):
+    """At most 1.15 times of what requirements/serve.txt takes when it is installed on the same base."""
+    install = "pip install --quiet --target /installed -r /serve.txt && du --summarize --bytes /installed"
+    mount = f"--volume={ROOT}/requirements/serve.txt:/serve.txt:ro"
+    printed = docker("run", "--rm", *BUILDING.split(), mount, PYTHON, "sh", "-c", install)
+    installed = int(printed.split()[-2])
+    size, base = (int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in (image, PYTHON))
+    assert size - base < 1.15 * installed
+
+
+# ---------------------------------------------------------------------------------------------------------- registries
+
+
+@pytest.fixture(name="registry")
+def _registry(tmp_path):
+    """The address of a registry, Debian's docker-registry."""
+    if not shutil.which("docker-registry"):
+        pytest.skip("docker-registry is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {"version": "0.1", "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}}
+    settings["http"] = {"addr": address}
+    (tmp_path / "registry.yml").write_text(json.dumps(settings))
+    with (tmp_path / "registry.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", tmp_path / "registry.yml"], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        for _ in range(100):
+            with contextlib.suppress(requests.ConnectionError):
+                requests.get(f"http://{address}/v2/", timeout=10)
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_what_is_pushed_can_be_pulled_and_answers(image, registry):
+    name, tag = image.split(":")
+    make("push-image", f"IMAGE={name}", f"TAG={tag}", f"REGISTRY={registry}")
+    pushed = f"{registry}/{image}"
+    assert requests.get(f"http://{registry}/v2/{name}/tags/list", timeout=10).json() == {"name": name, "tags": [tag]}
+    docker("rmi", pushed)
+    docker("pull", pushed)
+    try:
+        assert in_image(pushed, "./cli.py", "--weight", "180") == (0, "6 foot, 0 inches\n", "")
+    finally:
+        docker("rmi", pushed)
+
+
+def test_push_without_a_registry_says_what_is_missing():
+    assert "REGISTRY is missing. Name one: make push-image REGISTRY=" in make("push-image", returncode=2)
+
+
+def test_a_scan_without_a_scanner_is_no_success(tmp_path):
+    for name in ("sh", "make", "git"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    said = make("scan-image", returncode=2, env={"PATH": str(tmp_path)})
+    assert "Neither trivy nor grype is installed, so nothing was scanned." in said
+
+
+# ------------------------------------------------------------------------------------------------------ newest Python
+
+
+@pytest.mark.long
+def test_the_unit_tests_pass_on_the_newest_python():
+    """As everybody would install it; what needs a browser, curl or make is told there to be missing."""
+    script = """
+        set -e
+        mkdir /clone && tar -c -C /source --exclude=.venv* --exclude=.git --exclude=__pycache__ . | tar -x -C /clone
+        cd /clone && python -m venv /venv
+        /venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+        /venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+        /venv/bin/python --version
+        /venv/bin/python -m pytest -m 'not long and not container' -p no:cacheprovider
+    """
+    printed = docker(
+        "run", "--rm", *BUILDING.split(), f"--volume={ROOT}:/source:ro", PYTHON, "sh", "-c", script, timeout=1500
+    )
+    print(printed)
+    assert "Python 3.13" in printed
+    assert re.search(r"\d{3,} passed", printed)
