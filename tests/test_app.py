@@ -10,6 +10,7 @@ from datetime import datetime
 import pytest
 import requests
 from conftest import ENVIRONMENT, ROOT, run
+from contract import HttpContract
 from prometheus_client.parser import text_string_to_metric_families
 
 import mlib
@@ -410,7 +411,7 @@ def test_no_debugger_whatever_the_environment_says(server):
 def test_a_port_that_is_none_is_a_usage_error(port):
     done = run(sys.executable, "app.py", env={**ENVIRONMENT, "PORT": port})
     assert done.returncode == 2
-    assert "Invalid value for '--port': " in done.stderr
+    assert "Invalid value for '--port' (env var: 'PORT'): " in done.stderr
     assert port[:20] in done.stderr
 
 
@@ -473,3 +474,11 @@ def test_without_a_model_it_says_so_and_does_not_start(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("Error: There is no model")
     assert done.stderr.count("\n") == 1
+
+
+class TestContract(HttpContract):
+    """What every deployed target is asked, the service here is asked first."""
+
+    @pytest.fixture(name="url")
+    def _url(self, server):
+        return server

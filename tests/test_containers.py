@@ -83,8 +83,8 @@ def _added(image, base):
 class TestContract(HttpContract):
     """By the service in the container, which can write nowhere and do nothing that needs a privilege."""
 
-    @pytest.fixture
-    def url(self, service):
+    @pytest.fixture(name="url")
+    def _url(self, service):
         return service.url()
 
 

@@ -12,4 +12,4 @@ def test_onnx_runtime_keeps_no_identifier_and_reports_to_nobody(model, tmp_path)
     (tmp_path / "home").mkdir()
     result = run(sys.executable, ROOT / "cli.py", "--weight", 180, env=env)
     assert (result.returncode, result.stdout) == (0, "6 foot, 0 inches\n")
-    assert list((tmp_path / "home").iterdir()) == []
+    assert not list((tmp_path / "home").iterdir())
