@@ -11,7 +11,8 @@ RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
         --require-hashes --only-binary :all: -r /serve.txt
 # What comes with packages and is never imported here, 60 MB: what ONNX Runtime has for C++ programs and for making
-# models, NumPy's Fortran, tests.
+# models, NumPy's Fortran, tests. (By cd, as WORKDIR takes no pattern.)
+# hadolint ignore=DL3003
 RUN cd /venv/lib/python3*/site-packages \
     && rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
         numpy/f2py \
@@ -43,6 +44,8 @@ EXPOSE 8080
 USER 65532:65532
 STOPSIGNAL SIGTERM
 # A look costs 0.15 s of a core, so one every 15 s costs 1 %; a start takes a second, on a fifth of a core five.
+# By the shell, which puts the port in.
+# hadolint ignore=DL3025
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD no_proxy=127.0.0.1 ./utilscli.py health --host "http://127.0.0.1:$PORT"
 CMD ["python", "app.py"]

@@ -8,9 +8,11 @@ TAG ?= latest
 PORT ?= 8080
 IMAGE_OPTIONS ?=
 REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)
+# Files by name, in what is neither an environment nor git's.
+found = $(shell find . \( -name '.venv*' -o -name .git \) -prune -o -name '$(1)' -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-all test-containers check format data retrain serve \
+.PHONY: help run install test test-all test-containers check lint-docker lint-shell lint-workflows format data retrain serve \
   image run-image push-image scan-image notebook bench bench-serving screenshots requirements clean
 
 help:  ## List the targets
@@ -30,11 +32,21 @@ test-containers: $(VENV)/installed-dev  ## Build the images, and prove them with
 test-all: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the long proofs too
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed-dev  ## Check format, lint and imports; changes nothing
+check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pylint *.py core toolkit service tests/*.py benchmarks/*.py benchmarks/serving/*.py docs/*.py
 	$(BIN)/tach check
+
+lint-docker: $(VENV)/installed-dev  ## Lint every Dockerfile
+	$(BIN)/hadolint $(call found,*Dockerfile)
+
+lint-shell: $(VENV)/installed-dev  ## Lint every shell script
+	$(BIN)/shellcheck .ci/run $(call found,*.sh)
+
+lint-workflows: $(VENV)/installed-dev  ## Lint GitHub's workflows: are they right, and are they safe?
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(VENV)/installed-dev  ## Format the code, and mend what the linter can
 	$(BIN)/ruff check --fix .
