@@ -53,7 +53,13 @@ def make(*command, cwd=ROOT, returncode=0, **options):
 
 @contextlib.contextmanager
 def built(name, cwd=ROOT):
-    """Build the image of a folder by `make image`; give its name, and remove it in the end."""
+    """Build the image of a folder by `make image`; give its name, and remove it in the end.
+
+    MLOPS_IMAGE names the project's image where it is there already: what CI publishes is what it tested.
+    """
+    if name == "mlops-cookbook" and "MLOPS_IMAGE" in os.environ:
+        yield os.environ["MLOPS_IMAGE"]
+        return
     image = f"{name}:test-{os.getpid()}"
     make("image", f"IMAGE={name}", f"TAG=test-{os.getpid()}", cwd=cwd)
     try:
