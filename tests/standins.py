@@ -143,7 +143,7 @@ def standin(answer, context=None):
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST  # noqa: N815
+        do_GET = do_PUT = do_POST  # noqa: N815
 
         def log_message(self, *_args):  # pylint: disable=arguments-differ  # it is not shown
             """Be quiet."""
