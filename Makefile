@@ -35,7 +35,7 @@ test-all: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the long proofs 
 check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pylint *.py core toolkit service tests/*.py benchmarks/*.py benchmarks/serving/*.py docs/*.py
+	$(BIN)/python -m pylint *.py core toolkit service tests/*.py recipes/*/*.py benchmarks/*.py benchmarks/serving/*.py docs/*.py
 	$(BIN)/tach check
 
 lint-docker: $(VENV)/installed-dev  ## Lint every Dockerfile
@@ -66,20 +66,19 @@ image:  ## Build the container's image (IMAGE, TAG; IMAGE_OPTIONS for docker bui
 	  $(IMAGE_OPTIONS) .
 
 run-image:  ## Serve from the image on http://127.0.0.1:8080 (PORT)
-	$(DOCKER) run --rm --publish 127.0.0.1:$(PORT):8080 --read-only --cap-drop ALL --security-opt no-new-privileges \
-	  $(IMAGE):$(TAG)
+	@DOCKER=$(DOCKER) IMAGE=$(IMAGE) TAG=$(TAG) PORT=$(PORT) ./run_docker.sh --no-build
 
 push-image:  ## Push the image to REGISTRY, such as ghcr.io/somebody
 	@test -n "$(REGISTRY)" || { echo "REGISTRY is missing. Name one: make push-image REGISTRY=ghcr.io/somebody" >&2; exit 2; }
 	$(DOCKER) tag $(IMAGE):$(TAG) $(REGISTRY)/$(IMAGE):$(TAG)
 	$(DOCKER) push $(REGISTRY)/$(IMAGE):$(TAG)
 
-scan-image:  ## Look for known vulnerabilities in the image, with trivy or grype
-	@if command -v trivy >/dev/null; then \
-	  trivy image --exit-code 1 --ignore-unfixed --severity HIGH,CRITICAL $(IMAGE):$(TAG); \
-	elif command -v grype >/dev/null; then \
+scan-image:  ## Look for known vulnerabilities in the image, with grype or trivy
+	@if command -v grype >/dev/null; then \
 	  grype --fail-on high --only-fixed $(IMAGE):$(TAG); \
-	else echo "Neither trivy nor grype is installed, so nothing was scanned." >&2; exit 1; fi
+	elif command -v trivy >/dev/null; then \
+	  trivy image --exit-code 1 --ignore-unfixed --severity HIGH,CRITICAL $(IMAGE):$(TAG); \
+	else echo "Neither grype nor trivy is installed, so nothing was scanned." >&2; exit 1; fi
 
 notebook: $(VENV)/installed-dev  ## Execute the notebook and store its outputs
 	$(BIN)/python -m pytest --nbmake --overwrite notebooks

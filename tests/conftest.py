@@ -72,7 +72,7 @@ def line_table(write_table):
 
 def run(*command, **options):
     """Run a command in the repository's root as a person would; stdin is closed unless told."""
-    env = {**ENVIRONMENT, "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"]}
+    env = {**ENVIRONMENT, "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", ENVIRONMENT["XDG_CONFIG_HOME"])}
     options = {"stdin": subprocess.DEVNULL, "env": env, "cwd": ROOT, "timeout": 120, **options}
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
 

@@ -13,6 +13,13 @@ import sys
 from conftest import ROOT
 
 
+def section(page, title):
+    """Split a page: a section of it, and the rest."""
+    before, _, rest = page.partition(f"\n## {title}\n")
+    text, heading, after = rest.partition("\n## ")
+    return text, before + heading + after
+
+
 def commands(page):
     """The commands of a page, each with the output that it shows."""
     found = []

@@ -40,7 +40,7 @@ def docker(*command, returncode=0, **options):
 
 def make(*command, cwd=ROOT, returncode=0, **options):
     """Run make; give what it printed, stderr with it."""
-    env = {k: v for k, v in ENVIRONMENT.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    env = {k: v for k, v in ENVIRONMENT.items() if not k.startswith(("MAKE", "MFLAGS", "REGISTRY"))}
     result = subprocess.run(
         ["make", *map(str, command), f"IMAGE_OPTIONS={BUILDING}"],
         **{"cwd": cwd, "env": env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options},

@@ -1,6 +1,5 @@
 """Does the image do what the README says?  It is built and run by a real engine (`make test-containers`)."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -15,8 +14,10 @@ import time
 import pytest
 import requests
 from conftest import ENVIRONMENT, ROOT, run
+from consoles import copied, section, untrue, with_venv
 from contract import ANSWERS, HttpContract
 from engine import BUILDING, HARDENED, MARKS, built, container, docker, make
+from registry import registry
 
 pytestmark = MARKS
 
@@ -356,43 +357,20 @@ def test_it_adds_little_to_what_the_requirements_take(image):
 # ---------------------------------------------------------------------------------------------------------- registries
 
 
-@pytest.fixture(name="registry")
-def _registry(tmp_path):
-    """The address of a registry, Debian's docker-registry."""
-    if not shutil.which("docker-registry"):
-        pytest.skip("docker-registry is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = {"version": "0.1", "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}}
-    settings["http"] = {"addr": address}
-    (tmp_path / "registry.yml").write_text(json.dumps(settings))
-    with (tmp_path / "registry.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", tmp_path / "registry.yml"], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        for _ in range(100):
-            with contextlib.suppress(requests.ConnectionError):
-                requests.get(f"http://{address}/v2/", timeout=10)
-                break
-            time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def test_what_is_pushed_can_be_pulled_and_answers(image, registry):
+def test_what_is_pushed_can_be_pulled_and_answers(image, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))  # the login is no business of whoever runs the tests
     name, tag = image.split(":")
-    make("push-image", f"IMAGE={name}", f"TAG={tag}", f"REGISTRY={registry}")
-    pushed = f"{registry}/{image}"
-    assert requests.get(f"http://{registry}/v2/{name}/tags/list", timeout=10).json() == {"name": name, "tags": [tag]}
-    docker("rmi", pushed)
-    docker("pull", pushed)
-    try:
-        assert in_image(pushed, "./cli.py", "--weight", "180") == (0, "6 foot, 0 inches\n", "")
-    finally:
+    with registry(tmp_path, "somebody") as server:
+        docker("login", server.address, "--username", server.user, "--password", server.password)
+        make("push-image", f"IMAGE={name}", f"TAG={tag}", f"REGISTRY={server.address}", env=dict(os.environ))
+        assert server.tags(name) == [tag]
+        pushed = f"{server.address}/{image}"
         docker("rmi", pushed)
+        docker("pull", pushed)
+        try:
+            assert in_image(pushed, "./cli.py", "--weight", "180") == (0, "6 foot, 0 inches\n", "")
+        finally:
+            docker("rmi", pushed)
 
 
 def test_push_without_a_registry_says_what_is_missing():
@@ -403,7 +381,25 @@ def test_a_scan_without_a_scanner_is_no_success(tmp_path):
     for name in ("sh", "make", "git"):
         (tmp_path / name).symlink_to(shutil.which(name))
     said = make("scan-image", returncode=2, env={"PATH": str(tmp_path)})
-    assert "Neither trivy nor grype is installed, so nothing was scanned." in said
+    assert "Neither grype nor trivy is installed, so nothing was scanned." in said
+
+
+# -------------------------------------------------------------------------------------------------------------- README
+
+
+def test_the_readme_shows_what_happens(tmp_path, two_features):
+    copy = with_venv(copied(tmp_path / "clone"))
+    shutil.copy(two_features.with_suffix(".onnx"), copy / "two.onnx")  # which it trains further up
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    name = f"readme-{os.getpid()}"
+    env = {**ENVIRONMENT, "IMAGE": name, "IMAGE_OPTIONS": BUILDING}
+    page, _ = section((ROOT / "README.md").read_text(encoding="utf-8"), "In a container")
+    try:
+        wrong = untrue(page, copy, env, instead={"9090": port, "mlops-cookbook": name})
+        assert not wrong, "\n".join(wrong)
+    finally:
+        docker("rmi", "--force", name)
 
 
 # ------------------------------------------------------------------------------------------------------ newest Python
