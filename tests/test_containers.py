@@ -258,10 +258,10 @@ def test_a_model_that_is_not_there_is_told(image):
 def test_it_holds_what_answers_and_nothing_else(added):
     """No test, no data, no repository, nothing that trains, builds or installs."""
     own = {name.split("/")[1] for name in added if re.match("app/.", name)}
-    expected = "LICENSE mlib.py cli.py utilscli.py app.py core toolkit service model.joblib model.onnx __pycache__"
+    expected = "LICENSE mlib.py cli.py utilscli.py app.py core toolkit service model.joblib model.onnx"
     assert own == set(expected.split())
     made_by_the_engine = {".dockerenv", "dev", "proc", "sys", "etc"}
-    assert {name.split("/")[0] for name in added} <= {"app", "venv"} | made_by_the_engine
+    assert {name.split("/")[0] for name in added} <= {"app", "venv", "pycache"} | made_by_the_engine
     assert {name for name in added if re.match("etc/.", name)} <= {"etc/hostname", "etc/hosts", "etc/resolv.conf"}
     packages = {name.split("/")[4] for name in added if re.match(r"venv/lib/python3\.\d+/site-packages/.", name)}
     assert not packages & {"sklearn", "scipy", "pandas", "joblib", "pytest", "pip", "setuptools", "skl2onnx", "onnx"}
@@ -274,18 +274,20 @@ def test_it_holds_what_answers_and_nothing_else(added):
 
 
 def test_nobody_but_root_can_change_it_and_nothing_gives_privileges(added):
-    ours = {name: what for name, what in added.items() if name.startswith(("app/", "venv/"))}
+    ours = {name: what for name, what in added.items() if name.startswith(("app/", "venv/", "pycache/"))}
     assert {uid for _, _, uid, _, _ in ours.values()} == {0}
     modes = {name: mode for name, (kind, mode, *_) in ours.items() if kind != tarfile.SYMTYPE}
     assert not [name for name, mode in modes.items() if mode & 0o6022]
     assert not [name for name, mode in modes.items() if mode & 0o004 == 0]
 
 
-def test_its_byte_code_is_there(added):
-    sources = {name for name in added if name.startswith("app/") and name.endswith(".py")}
-    for name in sources:
-        folder, _, module = name.rpartition("/")
-        assert f"{folder}/__pycache__/{module.removesuffix('.py')}.cpython-313.pyc" in added
+def test_nothing_is_compiled_when_it_starts(image):
+    """Not of the standard library either, of which the official image has no byte code."""
+    with container(image, options=[*HARDENED, "--env=PYTHONVERBOSE=1"]) as started:
+        requests.post(f"{started.url()}/predict", json={"Weight": 200}, timeout=10)
+        said = started.logs()
+    assert len(re.findall(r"code object from '/pycache/.*pyc'", said)) > 300
+    assert not re.findall(r"code object from '.*py'", said)
 
 
 def test_it_says_what_it_is(image):
