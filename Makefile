@@ -13,10 +13,10 @@ found = $(shell find . \( -name '.venv*' -o -name .git \) -prune -o -name '$(1)'
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-all test-containers check lint-docker lint-shell lint-workflows format data retrain serve \
-  image run-image push-image scan-image notebook bench bench-serving screenshots requirements clean
+  image run-image push-image scan-image notebook bench bench-serving bench-containers screenshots requirements clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' Makefile
 
 run: install  ## Predict a height, setting up what that needs
 	@$(BIN)/python cli.py --weight 180
@@ -47,7 +47,8 @@ test-all: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the long proofs 
 check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pylint *.py core toolkit service tests/*.py recipes/*/*.py benchmarks/*.py benchmarks/serving/*.py docs/*.py
+	$(BIN)/python -m pylint *.py core toolkit service tests/*.py recipes/*/*.py benchmarks/*.py benchmarks/serving/*.py \
+	  benchmarks/containers/*.py docs/*.py
 	$(BIN)/tach check
 
 lint-docker: $(VENV)/installed-dev  ## Lint every Dockerfile
@@ -103,6 +104,9 @@ bench: $(VENV)/installed-dev  ## Measure the speed, side by side with the bare w
 bench-serving: $(VENV)/installed-dev  ## Measure the web service, beside plain programs and other servers
 	$(BIN)/python -m benchmarks.serving.setup
 	$(BIN)/python -m benchmarks.serving.bench
+
+bench-containers: $(VENV)/installed-dev  ## Measure the image, beside those that others generate
+	$(BIN)/python -m benchmarks.containers.bench build measure
 
 screenshots: $(VENV)/installed-dev  ## Take the README's pictures of the page, with Chromium
 	$(BIN)/python -m docs.screenshots
