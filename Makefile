@@ -10,6 +10,7 @@ IMAGE_OPTIONS ?=
 REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)
 # Files by name, in what is neither an environment nor git's.
 found = $(shell find . \( -name '.venv*' -o -name .git \) -prune -o -name '$(1)' -print)
+ALL_CORES = --numprocesses auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-all test-containers check lint-docker lint-shell lint-workflows format data retrain serve \
@@ -24,7 +25,7 @@ run: install  ## Predict a height, setting up what that needs
 install: $(VENV)/installed  ## Set up .venv to predict, serve and train
 
 test: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the tests
-	$(BIN)/python -m pytest -m "not long and not container"
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not long and not container"
 
 # A machine without Python borrows it from the engine, and the engine's tools with it.
 test-containers:  ## Build the images, and prove them with Docker
@@ -42,7 +43,7 @@ test-containers:  ## Build the images, and prove them with Docker
 	fi
 
 test-all: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the long proofs too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ALL_CORES)
 
 check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .

@@ -27,7 +27,11 @@ def _missing():
 
 
 MISSING = _missing()
-MARKS = [pytest.mark.container, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+MARKS = [
+    pytest.mark.container,
+    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
+    pytest.mark.xdist_group("container"),  # one after the other: they build the same images
+]
 
 
 def docker(*command, returncode=0, **options):

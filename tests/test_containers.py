@@ -417,7 +417,7 @@ def test_the_unit_tests_pass_on_the_newest_python():
         /venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
         /venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
         /venv/bin/python --version
-        /venv/bin/python -m pytest -m 'not long and not container' -p no:cacheprovider
+        /venv/bin/python -m pytest --numprocesses auto -m 'not long and not container' -p no:cacheprovider tests
     """
     printed = docker(
         "run", "--rm", *BUILDING.split(), f"--volume={ROOT}:/source:ro", PYTHON, "sh", "-c", script, timeout=1500

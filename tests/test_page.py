@@ -23,6 +23,7 @@ from service import page, plot
 EXPECTED = "a number above 0 (145 to 300 pounds in training)"
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 QUIET = ["disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update"]
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 
 
 # ------------------------------------------------------------------------------------------------ models, helpers
@@ -336,6 +337,7 @@ def test_what_the_model_is_worth_is_said(client):
         assert f'<a href="{link}">' in text
 
 
+@needs_curl
 def test_the_same_request_is_a_command_that_runs(models, tmp_path):
     with serving(MLOPS_MODEL=models["position"]) as url:
         row = {"Weight": "230.5", "Team": "NYA"}
@@ -348,6 +350,7 @@ def test_the_same_request_is_a_command_that_runs(models, tmp_path):
         assert run("bash", "-c", found[2]).stdout == f"result: {json.dumps(expected)}\n"
 
 
+@needs_curl
 def test_with_keys_the_commands_send_one(tmp_path):
     with serving(MLOPS_API_KEYS="secret") as url:
         text = requests.get(url, headers={"Authorization": "Bearer secret"}, timeout=10).text
