@@ -421,6 +421,7 @@ def run(factory, host, port, workers, max_body):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file: 1,024 are soon gone
     with contextlib.ExitStack() as stack:
+        stack.callback(_end_log)
         if workers > 1:
             mlib.Signature.read()  # a model that is not there is told now, and once
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(tempfile.TemporaryDirectory())
@@ -453,6 +454,14 @@ def run(factory, host, port, workers, max_body):
         supervisor.run()
         if any(process.exitcode == uvicorn.config.STARTUP_FAILURE for process in supervisor.processes):
             sys.exit(1)
+
+
+def _end_log():
+    """Where nobody reads the log any more, let Python's last flush of it succeed: else it ends with 120, as if failed."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _listener(host, port):
