@@ -31,7 +31,7 @@ RUN chmod -R a+rX . \
     && /venv/bin/python -B utilscli.py info \
     && /venv/bin/python -B -c "import sys, cli, utilscli, app, service.server; app.app; \
 print(*sorted(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)), sep='\n')" > /imported \
-    && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash -i /imported /venv/lib .
+    && PYTHONHASHSEED=0 python -B -m compileall -q --invalidation-mode unchecked-hash -i /imported /venv/lib .
 
 FROM python:${PYTHON_VERSION}-slim
 COPY --from=build /venv /venv

@@ -337,6 +337,23 @@ def test_a_model_that_cannot_answer_makes_no_image(context, damage):
     assert docker("images", "--quiet", "mlops-cookbook-damaged") == ""
 
 
+@pytest.mark.parametrize("buildkit", ["0", "1"])
+def test_either_builder_makes_it(image, base, added, buildkit):
+    """The old one and BuildKit; older clients of Docker's bring that, newer ones want it installed beside."""
+    again = f"{image}-{buildkit}"
+    programs = {shutil.which("docker", path=folder) for folder in os.get_exec_path()} - {None}
+    command = ["build", *BUILDING.split(), "--tag", again, "."]
+    env = {**os.environ, "DOCKER_BUILDKIT": buildkit}
+    results = [run(program, *command, env=env, timeout=600) for program in sorted(programs)]
+    if all("buildx component is missing" in result.stderr for result in results):
+        pytest.skip("this machine's Docker has no BuildKit")
+    assert 0 in [result.returncode for result in results], results
+    try:
+        assert {name: what for name, what in files(again).items() if base.get(name) != what} == added
+    finally:
+        docker("rmi", "--force", again)
+
+
 def test_two_builds_give_the_same_files(image, base, added):
     again = f"{image}-again"
     docker("build", *BUILDING.split(), "--no-cache", "--tag", again, ".")
