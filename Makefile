@@ -76,6 +76,8 @@ serve: install  ## Serve on http://127.0.0.1:8080
 	$(BIN)/python app.py
 
 image:  ## Build the container's image (IMAGE, TAG; IMAGE_OPTIONS for docker build)
+	@test -f model.onnx || { echo "There is no model.onnx, which images answer from: the estimator that was trained cannot" \
+	  "be compiled. Train another: ./utilscli.py retrain --help" >&2; exit 1; }
 	$(DOCKER) build --tag $(IMAGE):$(TAG) --build-arg REVISION="$(REVISION)" \
 	  $(IMAGE_OPTIONS) .
 
@@ -83,7 +85,10 @@ run-image:  ## Serve from the image on http://127.0.0.1:8080 (PORT)
 	@DOCKER=$(DOCKER) IMAGE=$(IMAGE) TAG=$(TAG) PORT=$(PORT) ./run_docker.sh --no-build
 
 push-image:  ## Push the image to REGISTRY, such as ghcr.io/somebody
-	@test -n "$(REGISTRY)" || { echo "REGISTRY is missing. Name one: make push-image REGISTRY=ghcr.io/somebody" >&2; exit 2; }
+	@case '$(REGISTRY)' in \
+	  '') echo "REGISTRY is missing. Name one: make push-image REGISTRY=ghcr.io/somebody" >&2; exit 2;; \
+	  *://* | */ | *[!a-z0-9._:/-]*) echo "REGISTRY: got $(REGISTRY), expected a host and what follows it, in small letters," \
+	    "such as ghcr.io/somebody" >&2; exit 2;; esac
 	$(DOCKER) tag $(IMAGE):$(TAG) $(REGISTRY)/$(IMAGE):$(TAG)
 	$(DOCKER) push $(REGISTRY)/$(IMAGE):$(TAG)
 

@@ -457,7 +457,7 @@ def run(factory, host, port, workers, max_body):
 
 
 def _end_log():
-    """Where nobody reads the log any more, let Python's last flush of it succeed: else it ends with 120, as if failed."""
+    """Where nobody reads the log any more, let Python's last flush of it succeed: else it ends with 120, a failure."""
     try:
         sys.stderr.flush()
     except OSError:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ import mlib
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {"NO_COLOR", "HOST", "PORT", "WEB_CONCURRENCY", "FLASK_DEBUG", "OPENBLAS_NUM_THREADS", "LISTEN_FDS"}
+# What the make that runs the tests was told, and tells its own.
+SETTINGS |= {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "VENV", "PYTHON", "DOCKER", "IMAGE", "TAG", "HELLO"}
+SETTINGS |= {"IMAGE_OPTIONS", "REVISION", "REGISTRY", "CONFIRM", "VIRTUAL_ENV"}
 # A process of its own meets no setting of the person who runs the tests; PATH finds the shebangs' python.
 ENVIRONMENT = {
     **{k: v for k, v in os.environ.items() if k not in SETTINGS and not k.startswith("MLOPS_")},
@@ -68,6 +72,12 @@ def _write_table(tmp_path):
 def line_table(write_table):
     """A table whose target is 2 x + 1, exactly: x from 1 to 40, in a column of its own a constant."""
     return write_table("x,y,same,word\n" + "".join(f"{x},{2 * x + 1},7,a{x}\n" for x in range(1, 41)))
+
+
+def free_port():
+    """A port of loopback that nothing listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
 
 
 def run(*command, **options):

@@ -23,10 +23,10 @@ MISSING = None if shutil.which("docker-registry") else "docker-registry (the Deb
 
 @dataclass
 class Registry:
-    """A registry that lets one user in."""
+    """A registry that lets one user in, or everybody."""
 
     address: str
-    user: str
+    user: str | None
     password: str = PASSWORD
 
     def tags(self, repository):
@@ -39,12 +39,12 @@ class Registry:
 
     def _ask(self, path, **headers):
         url = f"http://{self.address}/v2/{path}"
-        return requests.get(url, auth=(self.user, self.password), headers=headers, timeout=10)
+        return requests.get(url, auth=self.user and (self.user, self.password), headers=headers, timeout=10)
 
 
 @contextlib.contextmanager
-def registry(folder, user):
-    """Start a registry that stores in a folder and wants a login; stop it in the end."""
+def registry(folder, user=None):
+    """Start a registry that stores in a folder, and wants a login where a user is named; stop it in the end."""
     if MISSING:
         pytest.skip(MISSING)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,8 +53,9 @@ def registry(folder, user):
         "version": "0.1",
         "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
         "http": {"addr": "127.0.0.1:0"},
-        "auth": {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}},
     }
+    if user:
+        config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
     (folder / "config.yml").write_text(yaml.safe_dump(config))
     log = folder / "log"
     with log.open("w") as output:

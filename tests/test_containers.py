@@ -13,7 +13,7 @@ import time
 
 import pytest
 import requests
-from conftest import ENVIRONMENT, ROOT, run
+from conftest import ENVIRONMENT, ROOT, free_port, run
 from consoles import copied, section, untrue, with_venv
 from contract import ANSWERS, HttpContract
 from engine import BUILDING, HARDENED, MARKS, built, container, docker, make
@@ -381,7 +381,13 @@ def test_what_is_pushed_can_be_pulled_and_answers(image, tmp_path, monkeypatch):
     name, tag = image.split(":")
     with registry(tmp_path, "somebody") as server:
         docker("login", server.address, "--username", server.user, "--password", server.password)
-        make("push-image", f"IMAGE={name}", f"TAG={tag}", f"REGISTRY={server.address}", env=dict(os.environ))
+        make(
+            "push-image",
+            f"IMAGE={name}",
+            f"TAG={tag}",
+            f"REGISTRY={server.address}",
+            env={**ENVIRONMENT, "DOCKER_CONFIG": str(tmp_path / "docker")},
+        )
         assert server.tags(name) == [tag]
         pushed = f"{server.address}/{image}"
         docker("rmi", pushed)
@@ -394,6 +400,12 @@ def test_what_is_pushed_can_be_pulled_and_answers(image, tmp_path, monkeypatch):
 
 def test_push_without_a_registry_says_what_is_missing():
     assert "REGISTRY is missing. Name one: make push-image REGISTRY=" in make("push-image", returncode=2)
+
+
+@pytest.mark.parametrize("wrong", ["https://ghcr.io/x", "ghcr.io/x/", "ghcr.io/Somebody", "a b", "ghcr.io/x;ls"])
+def test_push_to_what_is_no_registry_is_refused(wrong):
+    said = make("push-image", f"REGISTRY={wrong}", returncode=2)
+    assert f"REGISTRY: got {wrong}, expected a host and what follows it, in small letters" in said
 
 
 def test_a_scan_without_a_scanner_is_no_success(tmp_path):
@@ -409,8 +421,7 @@ def test_a_scan_without_a_scanner_is_no_success(tmp_path):
 def test_the_readme_shows_what_happens(tmp_path, two_features):
     copy = with_venv(copied(tmp_path / "clone"))
     shutil.copy(two_features.with_suffix(".onnx"), copy / "two.onnx")  # which it trains further up
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = free_port()
     name = f"readme-{os.getpid()}"
     env = {**ENVIRONMENT, "IMAGE": name, "IMAGE_OPTIONS": BUILDING}
     page, _ = section((ROOT / "README.md").read_text(encoding="utf-8"), "In a container")
@@ -426,9 +437,10 @@ def test_the_readme_shows_what_happens(tmp_path, two_features):
 
 @pytest.mark.long
 def test_the_unit_tests_pass_on_the_newest_python():
-    """As everybody would install it; what needs a browser, curl or make is told there to be missing."""
+    """As everybody would install it; what needs a browser or Docker is skipped there."""
     script = """
         set -e
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends curl make > /dev/null
         mkdir /clone && tar -c -C /source --exclude=.venv* --exclude=.git --exclude=__pycache__ . | tar -x -C /clone
         cd /clone && python -m venv /venv
         /venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -2,14 +2,13 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ENVIRONMENT, ROOT, free_port
 from consoles import copied, section, untrue, with_venv
 
 from utilscli import cli
@@ -26,10 +25,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_every_command_prints_what_the_readme_shows(tmp_path):
     copy = copied(tmp_path / "clone")
     with_venv(copy)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    env = {k: v for k, v in ENVIRONMENT.items() if not k.startswith(("MAKE", "MFLAGS", "VIRTUAL_ENV"))}
-    env["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+    port = free_port()
+    env = {**ENVIRONMENT, "XDG_CONFIG_HOME": str(tmp_path / "config")}
     _, page = section(README, "In a container")  # which test_containers.py runs
     wrong = untrue(page, copy, {**env, "PORT": port}, NOT_RUN, {"8080": port})
     assert not wrong, "\n".join(wrong)

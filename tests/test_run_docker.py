@@ -10,7 +10,7 @@ import time
 
 import engine
 import pytest
-from conftest import ENVIRONMENT, ROOT, run
+from conftest import ENVIRONMENT, ROOT, free_port, run
 
 TOLD = """#!/bin/bash
 echo "$*" >> {log}
@@ -31,12 +31,6 @@ def _told(tmp_path):
         return run("./run_docker.sh", *args, env=env), log.read_text().splitlines()
 
     return told
-
-
-def free_port():
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return str(free.getsockname()[1])
 
 
 def test_it_builds_lists_and_serves(told):
@@ -129,7 +123,6 @@ def with_docker(test):
 def started(image, port):
     """Start it as from a terminal; give its process when it serves."""
     env = {**ENVIRONMENT, "IMAGE": image, "PORT": port, "IMAGE_OPTIONS": engine.BUILDING}
-    env = {name: value for name, value in env.items() if name not in ("DOCKER", "TAG", "MAKEFLAGS", "MFLAGS")}
     command = {
         "cwd": ROOT,
         "env": env,

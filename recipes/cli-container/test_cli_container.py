@@ -1,26 +1,22 @@
 """Is the command line in a container what the README says?  Docker builds, runs, pushes and pulls it for real."""
 
-import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import engine
 import pytest
-import requests
 from conftest import ENVIRONMENT, ROOT
 from consoles import copied, untrue, with_venv
+from registry import registry
 
 pytestmark = engine.MARKS
 
 BASE = "python:3.13-slim"
 HERE = Path(__file__).parent
-REGISTRY = shutil.which("docker-registry") or shutil.which("registry")  # as Debian calls it, and as it calls itself
-SETTINGS = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "DOCKER", "REGISTRY", "CONFIRM"}  # of who runs the tests by make
 HARDENED = ["--network", "none", *engine.HARDENED]
 
 
@@ -135,9 +131,7 @@ def test_it_is_told_to_be_built_from_the_pinned_hashes(tmp_path):
     pins = tmp_path / "requirements/serve.txt"
     pins.write_text(re.sub("sha256:[0-9a-f]{4}", "sha256:0000", pins.read_text()))
     options = engine.BUILDING.split()
-    said = engine.docker(
-        "build", "--force-rm", *options, "-f", tmp_path / "recipes/cli-container/Dockerfile", tmp_path, returncode=1
-    )
+    said = engine.docker("build", *options, "-f", tmp_path / "recipes/cli-container/Dockerfile", tmp_path, returncode=1)
     assert "DO NOT MATCH THE HASHES" in said
 
 
@@ -170,42 +164,16 @@ def test_clean_removes_both_images_and_may_be_run_twice(images):
 
 def test_every_command_prints_what_the_readme_shows(images, tmp_path):
     copy = copied(tmp_path / "clone")
-    env = {k: v for k, v in ENVIRONMENT.items() if k not in SETTINGS}
     names = {"HELLO": images["HELLO"], "IMAGE": images["IMAGE"], "IMAGE_OPTIONS": engine.BUILDING}
     instead = {"mlops-cookbook-hello": images["HELLO"], "mlops-cookbook": images["IMAGE"]}
     try:
-        wrong = untrue((HERE / "README.md").read_text(), copy, {**env, **names}, (), instead)
+        wrong = untrue((HERE / "README.md").read_text(), copy, {**ENVIRONMENT, **names}, (), instead)
     finally:
         make({**names, "TAG": "latest"}, "clean")
     assert not wrong, "\n".join(wrong)
 
 
 # --------------------------------------------------------------------------------------------------------- deploy
-
-
-@contextlib.contextmanager
-def registry(folder):
-    """Run a registry on loopback that stores in a folder; give its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = folder / "config.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {folder / 'stored'}}}}}\n"
-        f"http: {{addr: '{address}'}}\n",
-        encoding="utf-8",
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([REGISTRY, "serve", config], stdout=log, stderr=log)
-    try:
-        for _ in range(100):
-            with contextlib.suppress(requests.ConnectionError):
-                assert requests.get(f"http://{address}/v2/", timeout=10).ok
-                break
-            assert process.poll() is None, (folder / "log").read_text()
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 def plan(images, where):
@@ -236,16 +204,14 @@ def test_deploy_is_part_of_no_other_target():
         assert "push" not in said
 
 
-@pytest.mark.skipif(not REGISTRY, reason="docker-registry is not installed")
 def test_what_was_deployed_greets_and_predicts_where_it_is_pulled(images, tmp_path):
-    with registry(tmp_path) as address:
-        where = f"{address}/somebody"
+    with registry(tmp_path) as server:
+        where = f"{server.address}/somebody"
         hello, model = (f"{where}/{images[name]}:{images['TAG']}" for name in ("HELLO", "IMAGE"))
         try:
             said = make(images, "deploy", f"REGISTRY={where}", "CONFIRM=yes")
             assert plan(images, where) in said
-            tags = requests.get(f"http://{address}/v2/somebody/{images['HELLO']}/tags/list", timeout=10).json()
-            assert tags["tags"] == [images["TAG"]]
+            assert server.tags(f"somebody/{images['HELLO']}") == [images["TAG"]]
             engine.docker("rmi", hello, model)  # what is run now is what was pulled
             code, out, err = in_container(hello, "--name", "Big John")
             assert (code, out) == (0, "Hello Big John!\n")
@@ -255,11 +221,10 @@ def test_what_was_deployed_greets_and_predicts_where_it_is_pulled(images, tmp_pa
             engine.docker("rmi", "--force", hello, model)
 
 
-@pytest.mark.skipif(not REGISTRY, reason="docker-registry is not installed")
 def test_a_registry_that_is_not_there_fails_the_deploy(images, tmp_path):
-    with registry(tmp_path) as address:
+    with registry(tmp_path) as server:
         pass  # it is gone
-    where = f"{address}/somebody"
+    where = f"{server.address}/somebody"
     try:
         make(images, "deploy", f"REGISTRY={where}", "CONFIRM=yes", returncode=2)
     finally:
