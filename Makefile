@@ -33,7 +33,7 @@ test-containers:  ## Build the images, and prove them with Docker
 	  $(MAKE) --no-print-directory $(VENV)/installed-dev && $(BIN)/python -m pytest -m container; \
 	else \
 	  echo "There is no Python 3.11 or newer here ($(PYTHON)); the tests run in python:3.13-slim" >&2; \
-	  $(DOCKER) run --rm --network host --volume /var/run/docker.sock:/var/run/docker.sock --volume /tmp:/tmp \
+	  $(DOCKER) run --rm --init --network host --env MLOPS_IMAGE --volume /var/run/docker.sock:/var/run/docker.sock --volume /tmp:/tmp \
 	    --volume $(CURDIR):$(CURDIR):ro --workdir $(CURDIR) --env PYTHONDONTWRITEBYTECODE=1 \
 	    --env PYTEST_ADDOPTS="-p no:cacheprovider" python:3.13-slim sh -c '\
 	    apt-get update -qq && \

@@ -45,7 +45,7 @@ HEAD_BYTES = 65_536  # of a request's head
 LOOK_SECONDS = 5.0  # between two looks at what is waited for
 KEEP_ALIVE = 75  # seconds that a connection may be idle: longer than what usual proxies keep theirs
 LAME_SECONDS = 1.0  # that an idle connection is still listened to after SIGTERM
-GRACE_SECONDS = 30  # for what is under way at SIGTERM
+GRACE_SECONDS = 7  # for what is under way at SIGTERM; with what follows it ends before the 10 that `docker stop` waits
 LINGER_BYTES, LINGER_SECONDS = 10_000_000, 2.0  # of a refused body that are still read, so that the refusal is, too
 BACKLOG = 2048
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
@@ -424,7 +424,7 @@ def run(factory, host, port, workers, max_body):
         stack.callback(_end_log)
         if workers > 1:
             mlib.Signature.read()  # a model that is not there is told now, and once
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(tempfile.TemporaryDirectory())
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_temporary_folder())
             application = functools.partial(bridge, factory, max_body)
         else:
             application = Bridge(import_from_string(factory)().wsgi_app, max_body)
@@ -456,6 +456,17 @@ def run(factory, host, port, workers, max_body):
             sys.exit(1)
 
 
+def _temporary_folder():
+    """Make the folder in which workers count together."""
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise mlib.Error(
+            f"Several workers count in a temporary folder, and none can be made: {error.strerror or error}. "
+            "Name a place that can be written to by TMPDIR, or start one worker."
+        ) from error
+
+
 def _end_log():
     """Where nobody reads the log any more, let Python's last flush of it succeed: else it ends with 120, a failure."""
     try:
@@ -471,7 +482,8 @@ def _listener(host, port):
     try:
         if is_passed_on and os.environ.get("LISTEN_PID", str(os.getpid())) == str(os.getpid()):
             return socket.socket(fileno=3)
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        is_dual = host == "::" and socket.has_dualstack_ipv6()  # all addresses, those of IPv4 among them
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
         reason = error.strerror or str(error)
         raise mlib.Error(f"Cannot listen at {host}, port {port}: {reason}. Another --port or --host may do.") from error

@@ -15,15 +15,18 @@ import requests
 from conftest import ENVIRONMENT, ROOT
 
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-# A build then reaches the package index however this machine does, and one that fails leaves nothing behind.
-BUILDING = "--network host --force-rm"
+NETWORK = "--network=host"  # so the package index is reached, however this machine does it
+BUILDING = f"{NETWORK} --force-rm"  # and a build that fails leaves nothing behind
 
 
 def _missing():
     """Tell why there are no containers here; None where there are."""
     if not shutil.which("docker"):
         return "docker is not installed"
-    result = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False, timeout=20)
+    except subprocess.TimeoutExpired:
+        return "no Docker engine answers within 20 seconds"
     return f"no Docker engine answers: {result.stderr.strip()}" if result.returncode else None
 
 

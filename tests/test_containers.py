@@ -1,5 +1,6 @@
 """Does the image do what the README says?  It is built and run by a real engine (`make test-containers`)."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 
 import pytest
@@ -16,7 +18,7 @@ import requests
 from conftest import ENVIRONMENT, ROOT, free_port, run
 from consoles import copied, section, untrue, with_venv
 from contract import ANSWERS, HttpContract
-from engine import BUILDING, HARDENED, MARKS, built, container, docker, make
+from engine import BUILDING, HARDENED, MARKS, NETWORK, built, container, docker, make
 from registry import registry
 
 pytestmark = MARKS
@@ -53,13 +55,14 @@ def in_image(image, *command, options=("--network=none",), **settings):
 def files(image):
     """Give for each file of an image what it is: kind, mode, owner, and a digest of what it holds."""
     identifier = docker("create", image).strip()
-    with (
-        subprocess.Popen(["docker", "export", identifier], stdout=subprocess.PIPE) as export,
-        tarfile.open(fileobj=export.stdout, mode="r|") as archive,
-    ):
-        found = {each.name: _described(archive, each) for each in archive}
-    docker("rm", identifier)
-    return found
+    try:
+        with (
+            subprocess.Popen(["docker", "export", identifier], stdout=subprocess.PIPE) as export,
+            tarfile.open(fileobj=export.stdout, mode="r|") as archive,
+        ):
+            return {each.name: _described(archive, each) for each in archive}
+    finally:
+        docker("rm", identifier)
 
 
 def _described(archive, member):
@@ -159,13 +162,15 @@ def test_health_goes_from_starting_to_healthy(image):
             seen.append(started.tell("{{.State.Health.Status}}"))
             time.sleep(0.1)
         assert list(dict.fromkeys(seen)) == ["starting", "healthy"]
-        assert "Model     htwtmlb-height" in started.tell("{{json .State.Health.Log}}")
+        assert "htwtmlb-height" in started.tell("{{json .State.Health.Log}}")
 
 
 @pytest.mark.parametrize(
     ("options", "command"),
     [
         (["--env=PORT=9000"], []),
+        (["--env=PORT="], []),
+        (["--workdir=/"], []),
         (["--env=MLOPS_API_KEYS=a-key-of-the-service"], []),
         (["--env=http_proxy=http://127.0.0.1:9", "--env=HTTP_PROXY=http://127.0.0.1:9"], []),
     ],
@@ -178,7 +183,7 @@ def test_health_is_looked_at_where_it_is(image, options, command):
 def test_a_service_that_does_not_answer_is_unhealthy(image):
     with container(image, "sleep", "60", options=[*HARDENED, *HEALTH]) as started:
         assert until_looked_at(started) == "unhealthy"
-        assert "cannot be reached" in started.tell("{{json .State.Health.Log}}")
+        assert "Connection refused" in started.tell("{{json .State.Health.Log}}")
 
 
 def until_looked_at(started):
@@ -191,27 +196,51 @@ def until_looked_at(started):
     return status
 
 
+@contextlib.contextmanager
+def half_asked(started, body):
+    """Send a request's head and the half of its body; give the connection."""
+    host, port = started.url().removeprefix("http://").split(":")
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode() + body[: len(body) // 2])
+        time.sleep(0.5)  # it travels through the engine's proxy
+        yield connection
+
+
 def test_stop_finishes_a_request_under_way(image):
     body = json.dumps([{"Weight": 200}] * 100).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    with container(image, options=HARDENED) as started:
-        host, port = started.url().removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
-            connection.sendall(head.encode() + body[:100])
-            time.sleep(0.5)  # it travels through the engine's proxy
-            with subprocess.Popen(["docker", "stop", "--time=30", started.id], stdout=subprocess.DEVNULL) as stop:
-                while "Shutting down" not in started.logs():
-                    time.sleep(0.1)
-                connection.sendall(body[100:])
-                answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-                assert stop.wait(timeout=60) == 0
+    with container(image, options=HARDENED) as started, half_asked(started, body) as connection:
+        stop = threading.Thread(target=docker, args=("stop", started.id))
+        stop.start()
+        while "Shutting down" not in started.logs() and stop.is_alive():
+            time.sleep(0.1)
+        connection.sendall(body[len(body) // 2 :])
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        stop.join()
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert answer.count(b"73.23") == 100
         assert started.wait() == 0
 
 
+def test_stop_waits_for_no_client_that_never_ends_its_request(image):
+    """Or the engine, which waits ten seconds, would kill what others have under way."""
+    with container(image, options=HARDENED) as started, half_asked(started, b"[" * 1000):
+        docker("stop", started.id)
+        assert started.wait() == 0
+
+
+@pytest.mark.parametrize("command", [[], ["cli.py", "--from", "-"]])
+def test_stop_is_heard_before_anything_is_ready(image, command):
+    """Process 1 hears only the signals that it asked for."""
+    with container(image, *command, options=[*HARDENED, "--interactive", "--cpus=0.3"]) as started:
+        docker("stop", started.id)
+        assert started.wait() in (143, 0)
+
+
 def test_256_mb_are_enough_under_load(image):
-    with container(image, options=[*HARDENED, "--memory=256m", "--memory-swap=256m"]) as started:
+    with container(
+        image, options=[*HARDENED, "--memory=256m", "--memory-swap=256m", "--health-interval=1s"]
+    ) as started:
         url = started.url()
         rows = json.dumps([{"Weight": 145 + n % 150} for n in range(10_000)])
         table = "Weight\n" + "200\n" * 10_000
@@ -290,6 +319,25 @@ def test_nothing_is_compiled_when_it_starts(image):
     assert not re.findall(r"code object from '.*py'", said)
 
 
+def test_a_file_that_is_changed_in_it_counts(image, tmp_path):
+    """As in images that are made from it."""
+    (tmp_path / "mlib.py").write_text("raise SystemExit('another')\n", encoding="utf-8")
+    options = ["--network=none", f"--volume={tmp_path / 'mlib.py'}:/app/mlib.py:ro"]
+    assert in_image(image, "cli.py", "--weight", "180", options=options) == (1, "", "another\n")
+
+
+def test_its_commands_are_found_from_any_folder(image, tmp_path):
+    (tmp_path / "rows.csv").write_text("Weight\n180\n", encoding="utf-8")
+    options = ["--network=none", f"--volume={tmp_path}:/rows:ro", "--workdir=/rows", f"--user={os.getuid()}"]
+    assert in_image(image, "cli.py", "--from", "rows.csv", options=options) == (0, "6 foot, 0 inches\n", "")
+
+
+def test_several_workers_without_a_place_to_count_are_told_what_is_missing(image):
+    code, out, err = in_image(image, options=["--network=none", "--ipc=none", "--env=WEB_CONCURRENCY=2"])
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: Several workers count in a temporary folder, and none can be made: ")
+
+
 def test_it_says_what_it_is(image):
     config = json.loads(docker("image", "inspect", "--format", "{{json .Config}}", image))
     assert config["User"] == "65532:65532"
@@ -305,6 +353,7 @@ def test_it_says_what_it_is(image):
 def test_secrets_beside_the_code_stay_outside(context):
     """Wherever they lie; the names are what people leave in a checkout."""
     names = [".env", "id_rsa", ".aws/credentials", "notes.txt", "service/.env", "core/.git/config", "toolkit/.key"]
+    names += ["service/credentials.json", "core/server.pem", "core/errors.py~", "toolkit/old/remote.py"]
     for name in names:
         (context / name).parent.mkdir(exist_ok=True)
         (context / name).write_text("a secret that nobody should see")
@@ -367,7 +416,7 @@ def test_it_adds_little_to_what_the_requirements_take(image):
     """At most 1.15 times of what requirements/serve.txt takes when it is installed on the same base."""
     install = "pip install --quiet --target /installed -r /serve.txt && du --summarize --bytes /installed"
     mount = f"--volume={ROOT}/requirements/serve.txt:/serve.txt:ro"
-    printed = docker("run", "--rm", *BUILDING.split(), mount, PYTHON, "sh", "-c", install)
+    printed = docker("run", "--rm", NETWORK, mount, PYTHON, "sh", "-c", install)
     installed = int(printed.split()[-2])
     size, base = (int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in (image, PYTHON))
     assert size - base < 1.15 * installed
@@ -415,6 +464,15 @@ def test_a_scan_without_a_scanner_is_no_success(tmp_path):
     assert "Neither grype nor trivy is installed, so nothing was scanned." in said
 
 
+@pytest.mark.parametrize(("exit_code", "returncode"), [(0, 0), (1, 2)])
+def test_a_scan_is_what_the_scanner_says(tmp_path, exit_code, returncode):
+    (tmp_path / "grype").write_text(f'#!/bin/sh\necho "asked: $*"; exit {exit_code}\n', encoding="utf-8")
+    (tmp_path / "grype").chmod(0o755)
+    env = {**ENVIRONMENT, "PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}"}
+    said = make("scan-image", "IMAGE=some", "TAG=one", returncode=returncode, env=env)
+    assert "asked: --fail-on high --only-fixed some:one" in said
+
+
 # -------------------------------------------------------------------------------------------------------------- README
 
 
@@ -429,6 +487,7 @@ def test_the_readme_shows_what_happens(tmp_path, two_features):
         wrong = untrue(page, copy, env, instead={"9090": port, "mlops-cookbook": name})
         assert not wrong, "\n".join(wrong)
     finally:
+        docker("rm", "--force", f"{name}-service", returncode=None)
         docker("rmi", "--force", name)
 
 
@@ -448,9 +507,7 @@ def test_the_unit_tests_pass_on_the_newest_python():
         /venv/bin/python --version
         /venv/bin/python -m pytest --numprocesses auto -m 'not long and not container' -p no:cacheprovider tests
     """
-    printed = docker(
-        "run", "--rm", *BUILDING.split(), f"--volume={ROOT}:/source:ro", PYTHON, "sh", "-c", script, timeout=1500
-    )
+    printed = docker("run", "--rm", NETWORK, f"--volume={ROOT}:/source:ro", PYTHON, "sh", "-c", script, timeout=1500)
     print(printed)
     assert "Python 3.13" in printed
     assert re.search(r"\d{3,} passed", printed)
