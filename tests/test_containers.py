@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -233,6 +234,10 @@ def test_stop_waits_for_no_client_that_never_ends_its_request(image):
 def test_stop_is_heard_before_anything_is_ready(image, command):
     """Process 1 hears only the signals that it asked for."""
     with container(image, *command, options=[*HARDENED, "--interactive", "--cpus=0.3"]) as started:
+        for _ in range(100):
+            status = docker("exec", started.id, "cat", "/proc/1/status")
+            if int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) & 1 << signal.SIGTERM - 1:
+                break
         docker("stop", started.id)
         assert started.wait() in (143, 0)
 
