@@ -1,6 +1,7 @@
 """Does buildspec.yml publish the image, and only an image that passed?  Its commands are run as CodeBuild would."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,17 +19,21 @@ pytestmark = MARKS
 SPEC = yaml.safe_load((ROOT / "buildspec.yml").read_text())
 PHASES = ("install", "pre_build", "build", "post_build")
 INHERITED = ("MAKE", "MFLAGS", "PYTEST")  # what the `make` and the pytest that run these tests tell their own
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TAGS = ["0123456789ab", "latest"]
-# The checks are those that take no minute, and of the tests one of each kind: this test is one of them itself.
+COMMIT = "5642b68c413337ff1060c15cea1272cc9898d7ad"  # which the repository of these tests has, and no other
+TAGS = [COMMIT, "latest"]
+# The checks are those that take no minute. Of the tests those that meet what a phase exports, and one of the image that
+# was built; this test is one of them itself.
 NARROWED = {
     "make check": "make lint-docker lint-shell lint-workflows",
-    "make test": "make test PYTEST_ADDOPTS='tests/test_cli.py -k test_weight_may_be_repeated'",
-    'make test-containers MLOPS_IMAGE="$IMAGE:$TAG"': 'make test-containers MLOPS_IMAGE="$IMAGE:$TAG" '
-    "PYTEST_ADDOPTS='tests/test_containers.py -k test_any_user_may_run_it'",
+    "make test": "make test PYTEST_ADDOPTS='tests/test_run_docker.py "
+    "-k test_the_image_that_is_there_is_not_built_again'",
+    'make test-containers MLOPS_IMAGE="$IMAGE_NAME:$COMMIT"': 'make test-containers MLOPS_IMAGE="$IMAGE_NAME:$COMMIT" '
+    "PYTEST_ADDOPTS='tests/test_containers.py -k \"test_any_user_may_run_it or test_the_readme_shows_what_happens\"'",
 }
 COMMANDS = [command for phase in PHASES for command in SPEC["phases"][phase]["commands"]]
-PUSH = COMMANDS.index("make push-image")
+PUSH = next(number for number, command in enumerate(COMMANDS) if command.startswith("make push-image "))
+NOT_MAIN = "expected push of refs/heads/main: filter it"
+NO_COMMIT = "expected a commit: build from a git repository"
 # Credentials are what only AWS has: the stand-in of its command answers these two questions and no other.
 AWS = f"""#!/bin/sh
 case "$*" in
@@ -45,8 +50,26 @@ def _server(tmp_path):
         yield server
 
 
+@pytest.fixture(name="repository")
+def _repository(tmp_path):
+    """A git repository whose main is at COMMIT; a function that runs git in it."""
+    who = {f"GIT_{role}_{k}": v for role in ("AUTHOR", "COMMITTER") for k, v in {"NAME": "A", "EMAIL": "a@b.c"}.items()}
+    who |= {f"GIT_{role}_DATE": "2020-01-01T00:00:00Z" for role in ("AUTHOR", "COMMITTER")}
+    environment = {**ENVIRONMENT, **who, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
+    def git(*command):
+        return subprocess.check_output(["git", *command], cwd=folder, env=environment, text=True).strip()
+
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git("init", "--quiet", "--initial-branch=main")
+    git("commit", "--quiet", "--allow-empty", "--message=One")
+    assert git("rev-parse", "HEAD") == COMMIT
+    return git
+
+
 @pytest.fixture(name="codebuild")
-def _codebuild(tmp_path):
+def _codebuild(tmp_path, repository):
     """Run phases as CodeBuild does, with a command line of AWS that answers; give exit code and what was printed."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/aws").write_text(AWS)
@@ -59,6 +82,9 @@ def _codebuild(tmp_path):
             "DOCKER_CONFIG": str(tmp_path / "docker"),  # the login is no business of whoever runs the tests
             "AWS_REGION": "eu-west-1",
             "CODEBUILD_RESOLVED_SOURCE_VERSION": COMMIT,
+            "CODEBUILD_SOURCE_REPO_URL": repository("rev-parse", "--absolute-git-dir"),
+            "CODEBUILD_WEBHOOK_EVENT": "PUSH",
+            "CODEBUILD_WEBHOOK_HEAD_REF": "refs/heads/main",
             "IMAGE_OPTIONS": BUILDING,
             **SPEC["env"]["variables"],
             **variables,  # of a project or a build, which go before those of the file
@@ -109,16 +135,24 @@ def _checkout(tmp_path):
     return copy
 
 
+def test_nothing_is_published_before_every_gate():
+    """In their order; what fails stops the build, as there is no other way in which a command goes on."""
+    made = [target for command in COMMANDS for target in re.findall(r"^\s*make ([a-z-]+)", command, re.MULTILINE)]
+    assert made == ["install", "check", "test", "image", "test-containers", "push-image", "push-image"]
+    assert not [command for command in COMMANDS if command.startswith("make ") and re.search(r"[|;&]", command)]
+    assert SPEC["phases"]["build"]["on-failure"] == "ABORT"
+
+
 def test_the_image_is_tested_and_published(codebuild, server, checkout):
     """Under the commit and as latest; what is pulled answers, and tells its commit."""
     image = f"mlops-cookbook-codebuild-{os.getpid()}"
     names = [f"{prefix}{image}:{tag}" for prefix in ("", f"{server.address}/") for tag in TAGS]
     try:
         code, printed = codebuild(
-            changed(lambda each: NARROWED.get(each, each)), cwd=checkout, IMAGE=image, REGISTRY=server.address
+            changed(lambda each: NARROWED.get(each, each)), cwd=checkout, IMAGE_NAME=image, REGISTRY=server.address
         )
         assert code == 0, printed
-        assert printed.count(" passed") == 2, printed
+        assert re.findall(r"\b(\d+) passed", printed) == ["1", "2"], printed
         assert server.tags(image) == TAGS
         assert server.digest(image, "latest") == server.digest(image, TAGS[0])
         docker("rmi", "--force", *names)
@@ -139,7 +173,7 @@ def _image():
 
 def only_published(image, broken=None):
     """Give the phases with an image that is there, with nothing tested, and with one command that fails."""
-    there = f'docker tag {image} "$IMAGE:$TAG"'
+    there = f'docker tag {image} "$IMAGE_NAME:$COMMIT"'
     done = {each: "true" for each in COMMANDS if each.startswith("make ") and "push-image" not in each}
     done[next(each for each in done if each.startswith("make image "))] = there
     return changed(lambda each: "false" if each == broken else done.get(each, each))
@@ -150,7 +184,7 @@ def test_nothing_is_pushed_after_a_failure(codebuild, server, image, broken):
     """Whatever fails before the push; and where nothing fails, all is pushed."""
     name = f"mlops-cookbook-failing-{os.getpid()}"
     try:
-        code, printed = codebuild(only_published(image, broken), IMAGE=name, REGISTRY=server.address, cwd=ROOT)
+        code, printed = codebuild(only_published(image, broken), IMAGE_NAME=name, REGISTRY=server.address, cwd=ROOT)
         assert (code == 0) == (broken is None), printed
         assert server.tags(name) == ([] if broken else TAGS)
     finally:
@@ -162,20 +196,63 @@ def test_nothing_is_pushed_after_a_failure(codebuild, server, image, broken):
     ("variables", "expected"),
     [
         ({"PASSWORD": "another"}, "unauthorized"),
-        ({"CODEBUILD_RESOLVED_SOURCE_VERSION": ""}, "codebuild_resolved_source_version is empty, expected a commit"),
+        ({"CODEBUILD_RESOLVED_SOURCE_VERSION": ""}, f"codebuild_resolved_source_version is '', {NO_COMMIT}"),
+        ({"CODEBUILD_RESOLVED_SOURCE_VERSION": "3sL4kqtJlcpXroDTDmJ"}, NO_COMMIT),  # as of a zip in S3
+        ({"CODEBUILD_WEBHOOK_HEAD_REF": "refs/heads/other"}, f"tells push of refs/heads/other, {NOT_MAIN}"),
+        ({"CODEBUILD_WEBHOOK_HEAD_REF": "refs/tags/main"}, NOT_MAIN),
+        ({"CODEBUILD_WEBHOOK_HEAD_REF": ""}, NOT_MAIN),
+        ({"CODEBUILD_WEBHOOK_EVENT": "PULL_REQUEST_UPDATED"}, NOT_MAIN),  # from a branch main of a fork
+        ({"CODEBUILD_WEBHOOK_EVENT": ""}, NOT_MAIN),
         ({"AWS_REGION": "eu-central-1"}, "aws: got ecr get-login-password --region eu-central-1"),
     ],
 )
 def test_what_is_missing_is_told_and_nothing_is_pushed(codebuild, server, image, variables, expected):
     name = f"mlops-cookbook-refused-{os.getpid()}"
     try:
-        code, printed = codebuild(only_published(image), IMAGE=name, REGISTRY=server.address, cwd=ROOT, **variables)
+        code, printed = codebuild(
+            only_published(image), IMAGE_NAME=name, REGISTRY=server.address, cwd=ROOT, **variables
+        )
         assert code != 0
         assert expected in printed.lower()
         assert PASSWORD not in printed
         assert server.tags(name) == []
     finally:
         docker("rmi", "--force", f"{name}:{TAGS[0]}", returncode=None)
+
+
+@pytest.mark.parametrize(
+    "started", [{}, {"CODEBUILD_WEBHOOK_EVENT": "", "CODEBUILD_WEBHOOK_HEAD_REF": ""}], ids=["webhook", "person"]
+)
+@pytest.mark.parametrize("newer", [False, True])
+def test_latest_does_not_move_back(codebuild, server, image, repository, started, newer):
+    """A build of an old commit publishes that commit, whoever started it."""
+    name = f"mlops-cookbook-latest-{os.getpid()}"
+    if newer:
+        repository("commit", "--quiet", "--allow-empty", "--message=Two")
+    try:
+        code, printed = codebuild(only_published(image), IMAGE_NAME=name, REGISTRY=server.address, cwd=ROOT, **started)
+        assert code == 0, printed
+        assert server.tags(name) == (TAGS[:1] if newer else TAGS)
+        assert (f"latest stays as it is: main is at {repository('rev-parse', 'main')}" in printed) == newer
+    finally:
+        names = [f"{prefix}{name}:{tag}" for prefix in ("", f"{server.address}/") for tag in TAGS]
+        docker("rmi", "--force", *names, returncode=None)
+
+
+def test_latest_does_not_move_where_main_is_not_known(codebuild, server, image):
+    """As where a pipeline brings the source: the build fails, and says why."""
+    name = f"mlops-cookbook-unknown-{os.getpid()}"
+    try:
+        code, printed = codebuild(
+            only_published(image), IMAGE_NAME=name, REGISTRY=server.address, cwd=ROOT, CODEBUILD_SOURCE_REPO_URL=""
+        )
+        assert code != 0
+        assert "fatal: no path specified" in printed
+        assert server.tags(name) == TAGS[:1]
+    finally:
+        docker(
+            "rmi", "--force", *(f"{prefix}{name}:{COMMIT}" for prefix in ("", f"{server.address}/")), returncode=None
+        )
 
 
 def test_the_registry_is_that_of_the_account_and_region_unless_told(codebuild):
