@@ -44,7 +44,7 @@ while (($#)); do
     --help | -h) usage; exit ;;
     --yes) yes=yes ;;
     --mount)
-      (($# > 1)) || wrong_usage "--mount: got nothing, expected where the file system is mounted"
+      [[ -n ${2-} ]] || wrong_usage "--mount: got nothing, expected where the file system is mounted"
       mount=$2
       shift
       ;;
@@ -61,7 +61,7 @@ if ! [[ $size =~ ^[1-9][0-9]{0,4}$ ]] || ((size > 16384)); then
   wrong_usage "SIZE: got $size, expected whole GiB from 1 to 16384, such as 50"
 fi
 limit=${RESIZE_WAIT:-600}
-[[ $limit =~ ^[0-9]{1,6}$ ]] || wrong_usage "RESIZE_WAIT: got $limit, expected whole seconds"
+[[ $limit =~ ^(0|[1-9][0-9]{0,5})$ ]] || wrong_usage "RESIZE_WAIT: got $limit, expected whole seconds, such as 600"
 
 # What is mounted there: a file system, in a partition or not, on a disk.
 need findmnt util-linux
@@ -75,14 +75,20 @@ case $kind in
   xfs) need xfs_growfs xfsprogs ;;
   *) fail "$mount is $kind on $source. This grows ext4 and xfs only; in a container, run it on the machine instead." ;;
 esac
+[[ $source != *\[* ]] ||
+  fail "$mount is a bind mount, of a folder of ${source%%\[*}. Give --mount the path where all of that is mounted."
 source=$(readlink -m -- "$source")
 type=$(about TYPE "$source")
 case $type in
-  disk) disk=$source number='' ;;
+  disk) disk=$source number='' table='' ;;
   part)
     disk=/dev/$(about PKNAME "$source")
     number=${source#"$disk"}  # 1 of xvda1, p1 of nvme0n1p1
     number=${number#p}
+    table=$(about PTTYPE "$disk")
+    if [[ $table == dos ]] && ((number > 4)); then
+      fail "$source cannot grow: it is a logical partition, and growpart does not grow the extended one around it."
+    fi
     start=$(cat "/sys/class/block/${source##*/}/start" 2>/dev/null || echo 0)
     for other in "/sys/class/block/${disk##*/}"/*/start; do
       [[ ! -e $other ]] || (($(cat "$other") <= start)) ||
@@ -95,10 +101,13 @@ case $type in
       "LVM and RAID have tools of their own."
     ;;
 esac
-root=()
+sudo=''
 if ((EUID)); then
   need sudo sudo
-  root=(sudo)
+  sudo=yes
+  # Asked before anything is paid for. sudo -v would want a password from more users than sudo itself does.
+  [[ -z $yes ]] || sudo true ||
+    fail "sudo did not let you be root, as growing what is on a disk needs; why is told above. Nothing was changed."
 fi
 
 # Which machine this is. The link-local address must never be asked through a proxy, which would answer for itself.
@@ -130,14 +139,14 @@ serial=$(about SERIAL "$disk")
 volume=''
 while read -r id has device; do
   device=/dev/xvd${device#/dev/*d}  # /dev/sda1 is what AWS calls the /dev/xvda of the machine
-  if [[ ${id/-/} == "$serial" ]] || [[ $serial != vol* && ${device%%[0-9]*} == "$disk" ]]; then
+  if [[ ${id/-/} == "$serial" || ${device%%[0-9]*} == "$disk" ]]; then
     volume=$id now=$has
   fi
 done <<<"$volumes"
 [[ -n $volume ]] || fail "$disk is none of the volumes of $instance: ${volumes//$'\n'/; }."
 ((size >= now)) ||
-  fail "SIZE: got $size, expected more than the $now GiB that $volume has. A volume cannot be made smaller."
-if [[ -n $number && $(about PTTYPE "$disk") == dos ]] && ((size > 2048)); then
+  fail "SIZE: got $size, expected at least the $now GiB that $volume has. A volume cannot be made smaller."
+if [[ $table == dos ]] && ((size > 2048)); then
   fail "SIZE: got $size, expected at most 2048: the partition table of $disk is MBR, which ends at 2 TiB."
 fi
 
@@ -165,7 +174,7 @@ is_modified() {
   [[ $1 != failed ]] || fail "AWS could not change $volume. Its console says why, under Volumes."
   [[ $1 == optimizing || $1 == completed ]]
 }
-is_seen() { (($1 >= size << 30)); }
+is_seen() { ((${1:-0} >= size << 30)); }
 has_bytes() { df --block-size=1 --output=size "$mount" | tail -n 1; }
 
 printf '%s is %s on %s, in volume %s of %s in %s, of %s GiB.\n' \
@@ -181,15 +190,19 @@ if ((size > now)); then
 fi
 wait_until "The size of $disk in bytes" is_seen "Wait until Linux sees all $size GiB." lsblk -bdnro SIZE "$disk"
 if [[ -n $number ]]; then
-  # The disk may be full: the temporary files go to memory. 1 is growpart's word for a partition that has all already.
-  step "Let the partition take what is free behind it." \
-    "${root[@]}" env TMPDIR=/dev/shm growpart "$disk" "$number" || (($? == 1)) || fail "growpart did not grow $source."
+  # The disk may be full: the temporary files go to memory.
+  failed=''
+  said=$(step "Let the partition take what is free behind it." \
+    ${sudo:+sudo} env TMPDIR=/dev/shm growpart "$disk" "$number") || failed=yes
+  printf '%s\n' "$said"
+  # growpart also fails when the partition has all already. It says NOCHANGE then; sudo fails without that word.
+  [[ -z $failed || $said == *NOCHANGE:* ]] || fail "growpart did not grow $source."
 fi
 case $kind in
   ext*) grow=(resize2fs "$source") ;;
   xfs) grow=(xfs_growfs -d "$mount") ;;
 esac
-step "Let the file system fill it, while it is in use." "${root[@]}" "${grow[@]}" ||
+step "Let the file system fill it, while it is in use." ${sudo:+sudo} "${grow[@]}" ||
   fail "${grow[0]} did not grow $mount."
 
 [[ -n $yes ]] || exit 0

@@ -82,10 +82,12 @@ class Machine:
         path.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         path.chmod(0o755)
 
-    def __call__(self, *args, **given):
-        """Run ./resize.sh; keywords are environment variables, None takes one away."""
+    def __call__(self, *args, before=(), **given):
+        """Run ./resize.sh, by a command before it; keywords are environment variables, None takes one away."""
         env = {**self.env, "PATH": f"{self.bin}:{self.env['PATH']}", **given}
-        return run(ROOT / "resize.sh", *args, cwd=self.folder, env={k: v for k, v in env.items() if v is not None})
+        return run(
+            *before, ROOT / "resize.sh", *args, cwd=self.folder, env={k: v for k, v in env.items() if v is not None}
+        )
 
     def told(self, source, kind="ext4", type_="part", disk="nvme0n1", table="gpt"):
         """Tell that / is there; what would grow it only writes down that it was called."""
@@ -166,6 +168,7 @@ def test_the_help_says_that_nothing_is_done_without_yes():
         (["20;reboot"], "SIZE: got 20;reboot"),
         (["20", "30"], "SIZE: got 20 and 30, expected one number"),
         (["20", "--mount"], "--mount: got nothing"),
+        (["20", "--mount", ""], "--mount: got nothing"),
         (["20", "--force"], "--force is no option"),
     ],
 )
@@ -175,6 +178,14 @@ def test_what_is_no_size_is_refused_before_anything_is_asked(machine, args, said
     assert said in done.stderr
     assert not machine.metadata.asked
     assert not machine.done()
+
+
+@pytest.mark.parametrize("limit", ["08", "010", "-1", "1m", "1.5", "1000000"])
+def test_what_is_no_number_of_seconds_is_refused_before_anything_is_asked(machine, limit):
+    done = machine("20", "--yes", RESIZE_WAIT=limit)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"RESIZE_WAIT: got {limit}, expected whole seconds" in done.stderr
+    assert not machine.metadata.asked
 
 
 LAYOUTS = {
@@ -225,6 +236,15 @@ def test_without_yes_it_shows_each_command_and_with_it_does_them(machine, layout
 
 
 @needs_aws
+def test_another_name_of_a_partition_is_followed(machine):
+    root = machine.folder / "root"
+    root.symlink_to("/dev/nvme0n1p1")
+    machine.told(root)
+    assert machine("20", "--yes").returncode == 0
+    assert machine.done() == ["growpart /dev/nvme0n1 1", "resize2fs /dev/nvme0n1p1"]
+
+
+@needs_aws
 def test_a_volume_that_has_the_size_already_is_left_alone_and_what_is_on_it_grows(machine):
     done = machine("10", "--yes")
     assert done.returncode == 0
@@ -236,7 +256,7 @@ def test_a_volume_that_has_the_size_already_is_left_alone_and_what_is_on_it_grow
 def test_a_volume_is_never_made_smaller(machine):
     done = machine("9", "--yes")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"SIZE: got 9, expected more than the 10 GiB that {machine.volume} has" in done.stderr
+    assert f"SIZE: got 9, expected at least the 10 GiB that {machine.volume} has" in done.stderr
     assert (machine.gib, machine.done()) == (10, [])
 
 
@@ -270,6 +290,11 @@ def test_a_disk_that_is_none_of_the_volumes_is_left_alone(machine):
         ({"source": "/dev/nvme0n1p1", "kind": "btrfs"}, "/ is btrfs on /dev/nvme0n1p1"),
         ({"source": "/dev/mapper/vg-root", "type_": "lvm"}, "of type lvm. This grows a disk or a partition"),
         ({"source": "/dev/md0", "type_": "raid1"}, "of type raid1"),
+        ({"source": "/dev/nvme0n1p1[/srv]"}, "/ is a bind mount, of a folder of /dev/nvme0n1p1. Give --mount"),
+        (
+            {"source": "/dev/xvda5", "disk": "xvda", "table": "dos"},
+            "/dev/xvda5 cannot grow: it is a logical partition",
+        ),
     ],
 )
 def test_what_it_cannot_grow_is_refused_before_anything_is_asked(machine, layout, said):
@@ -416,6 +441,76 @@ def test_a_volume_whose_data_are_still_moved_is_used_at_once(machine):
         done = machine("20", "--yes", AWS_ENDPOINT_URL=ec2.origin)
     assert done.returncode == 0, done.stderr
     assert machine.done() == ["growpart /dev/nvme0n1 1", "resize2fs /dev/nvme0n1p1"]
+
+
+def sees(machine, *sizes):
+    """Let Linux see one size after the other of the disk, the last one for good, and write down who asks."""
+    (machine.bin / "lsblk").rename(machine.bin / "lsblk-of-the-rest")
+    asked = f"echo asked >> {machine.folder}/done; seen=({' '.join(map(str, sizes))})"
+    at = f"n=$(wc -l < {machine.folder}/done); echo ${{seen[n > {len(sizes)} ? {len(sizes) - 1} : n - 1]}}"
+    machine.command("lsblk", f'[[ $2 == SIZE ]] || exec lsblk-of-the-rest "$@"\n{asked}\n{at}')
+
+
+@needs_aws
+def test_the_partition_is_grown_only_when_linux_sees_all_of_the_volume(machine):
+    sees(machine, 10 * GIB, 20 * GIB - 1, 20 * GIB)
+    done = machine("20", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.done() == [*["asked"] * 3, "growpart /dev/nvme0n1 1", "resize2fs /dev/nvme0n1p1"]
+
+
+@needs_aws
+def test_a_volume_that_linux_does_not_see_in_time_is_told_and_nothing_is_grown(machine):
+    sees(machine, 10 * GIB)
+    done = machine("20", "--yes", RESIZE_WAIT="1")
+    assert done.returncode == 1
+    assert f"The size of /dev/nvme0n1 in bytes is still {10 * GIB} after 1 seconds. Run this again" in done.stderr
+    assert set(machine.done()) == {"asked"}
+
+
+@pytest.fixture(name="nobody", scope="module")
+def _nobody():
+    """What to put before a command so that it does not run as root."""
+    before = ["unshare", "--user"] if os.geteuid() == 0 else []
+    if before and subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("root cannot run a command as somebody else here (unshare --user)")
+    return before
+
+
+@needs_aws
+def test_sudo_is_asked_before_anything_is_paid(machine, nobody):
+    machine.command("sudo", f'echo "sudo $*" >> {machine.folder}/done; "$@"')
+    done = machine("20", before=nobody)
+    assert (done.returncode, done.stderr, machine.done()) == (0, "", [])
+    assert shown(done)[-1] == "sudo resize2fs /dev/nvme0n1p1"
+    done = machine("20", "--yes", before=nobody)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.done() == [
+        "sudo true",
+        "sudo env TMPDIR=/dev/shm growpart /dev/nvme0n1 1",
+        "growpart /dev/nvme0n1 1",
+        "sudo resize2fs /dev/nvme0n1p1",
+        "resize2fs /dev/nvme0n1p1",
+    ]
+
+
+def test_who_cannot_be_root_is_told_so_before_anything_is_paid(machine, nobody):
+    machine.command("aws", "exit 1")
+    machine.command("sudo", "echo sudo: a password is required >&2; exit 1")
+    done = machine("20", "--yes", before=nobody)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sudo: a password is required\nError: sudo did not let you be root")
+    assert not machine.metadata.asked
+    assert not machine.done()
+
+
+@needs_aws
+def test_sudo_that_fails_later_is_not_taken_for_a_partition_that_has_all(machine, nobody):
+    machine.command("sudo", "[[ $1 == true ]] || { echo sudo: timed out >&2; exit 1; }")
+    done = machine("20", "--yes", before=nobody)
+    assert done.returncode == 1
+    assert done.stderr == "sudo: timed out\nError: growpart did not grow /dev/nvme0n1p1.\n"
+    assert not machine.done()
 
 
 @needs_aws
