@@ -9,11 +9,12 @@ PORT ?= 8080
 IMAGE_OPTIONS ?=
 REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)
 # Files by name, in what is neither an environment nor git's.
-found = $(shell find . \( -name '.venv*' -o -name .git \) -prune -o -name '$(1)' -print)
+found = $(shell find . \( -name '.venv*' -o -name .aws-sam -o -name .git \) -prune -o -name '$(1)' -print)
 ALL_CORES = --numprocesses auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-all test-containers check lint-docker lint-shell lint-workflows format data retrain serve \
+.PHONY: help run install test test-all test-containers check lint-docker lint-shell lint-workflows lint-templates \
+  format data retrain serve \
   image run-image push-image scan-image notebook bench bench-serving bench-containers screenshots requirements clean
 
 help:  ## List the targets
@@ -30,7 +31,7 @@ test: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the tests
 # A machine without Python borrows it from the engine, and the engine's tools with it.
 test-containers:  ## Build the images, and prove them with Docker
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	  $(MAKE) --no-print-directory $(VENV)/installed-dev && $(BIN)/python -m pytest -m container; \
+	  $(MAKE) --no-print-directory $(VENV)/installed-dev $(VENV)-sam/installed && $(BIN)/python -m pytest -m container; \
 	else \
 	  echo "There is no Python 3.11 or newer here ($(PYTHON)); the tests run in python:3.13-slim" >&2; \
 	  $(DOCKER) run --rm --init --network host --env MLOPS_IMAGE --volume /var/run/docker.sock:/var/run/docker.sock --volume /tmp:/tmp \
@@ -42,10 +43,10 @@ test-containers:  ## Build the images, and prove them with Docker
 	    make VENV=/opt/venv test-containers'; \
 	fi
 
-test-all: $(VENV)/installed-dev $(VENV)-serve/installed  ## Run the long proofs too
+test-all: $(VENV)/installed-dev $(VENV)-serve/installed $(VENV)-sam/installed  ## Run the long proofs too
 	$(BIN)/python -m pytest $(ALL_CORES)
 
-check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows  ## Check format, lint and imports; changes nothing
+check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows lint-templates  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pylint *.py core toolkit service tests/*.py recipes/*/*.py benchmarks/*.py benchmarks/serving/*.py \
@@ -61,6 +62,10 @@ lint-shell: $(VENV)/installed-dev  ## Lint every shell script
 lint-workflows: $(VENV)/installed-dev  ## Lint GitHub's workflows: are they right, and are they safe?
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github
+
+lint-templates: $(VENV)-sam/installed  ## Lint the templates and state machines for AWS
+	$(VENV)-sam/bin/cfn-lint $(call found,template*.yaml)
+	$(foreach machine,$(call found,*.asl.json),$(VENV)-sam/bin/statelint $(machine) &&) true
 
 format: $(VENV)/installed-dev  ## Format the code, and mend what the linter can
 	$(BIN)/ruff check --fix .
@@ -119,12 +124,12 @@ screenshots: $(VENV)/installed-dev  ## Take the README's pictures of the page, w
 
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	cd requirements && for set in train:../requirements.txt serve:serve.txt aws:aws.txt plot:plot.txt dev:dev.txt; do \
+	cd requirements && for set in train:../requirements.txt serve:serve.txt aws:aws.txt plot:plot.txt dev:dev.txt sam:sam.txt; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	    $$([ $$set != serve:serve.txt ] || echo --generate-hashes) --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
 
 clean:  ## Remove .venv, caches and what an interrupted run left behind
-	rm -rf $(VENV) $(VENV)-serve benchmarks/serving/.venvs .pytest_cache .ruff_cache *.tmp
+	rm -rf $(VENV) $(VENV)-serve $(VENV)-sam benchmarks/serving/.venvs .pytest_cache .ruff_cache *.tmp
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian and Ubuntu ship Python without venv's other half; it is installed by the system's own package.
@@ -151,6 +156,13 @@ $(VENV)-serve/installed: $(VENV)/created requirements/serve.txt
 	@echo "Installing requirements/serve.txt in $(VENV)-serve" >&2
 	@$(BIN)/python -m venv $(VENV)-serve
 	@$(VENV)-serve/bin/pip install --quiet --disable-pip-version-check -r requirements/serve.txt
+	@touch $@
+
+# aws-sam-cli pins older packages than the project has.
+$(VENV)-sam/installed: $(VENV)/created requirements/sam.txt
+	@echo "Installing requirements/sam.txt in $(VENV)-sam" >&2
+	@$(BIN)/python -m venv $(VENV)-sam
+	@$(VENV)-sam/bin/pip install --quiet --disable-pip-version-check -r requirements/sam.txt
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
