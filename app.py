@@ -19,7 +19,6 @@ import os
 import click
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import (
-    BadRequest,
     HTTPException,
     NotAcceptable,
     NotFound,
@@ -28,17 +27,16 @@ from werkzeug.exceptions import (
 )
 
 import mlib
-from service import docs, front, openapi, page, v2, wire
+from service import docs, front, openapi, page, v2
 from service.journal import Journal
 from service.live import Live
 from service.metrics import CONTENT_TYPE, Metrics
-from toolkit import console
+from toolkit import console, wire
 
 MAX_BODY = 1_000_000  # bytes: some 50,000 rows of one feature
-MAX_ROWS = 10_000  # of one request: parsed, answered and written in well under a second
 
 
-def create_app(model_path=None, *, keys=(), max_body=MAX_BODY, max_rows=MAX_ROWS):
+def create_app(model_path=None, *, keys=(), max_body=MAX_BODY, max_rows=wire.MAX_ROWS):
     """Make the application, with its model loaded.
 
     Parameters
@@ -90,7 +88,9 @@ def create_app(model_path=None, *, keys=(), max_body=MAX_BODY, max_rows=MAX_ROWS
     def predicted(is_headless):
         wanted = _wanted()
         rows = _rows(max_body, is_headless)
-        document, answers = wire.answer(rows, current(), max_rows, _interval())
+        model = current()
+        interval = wire.wants_interval(request.args.get("interval"), model.signature)
+        document, answers = wire.answer(rows, model, max_rows, interval)
         g.predicted = len(answers), sum("warnings" in each for each in answers)
         if wanted == wire.CSV:
             return Response(wire.csv_answers(answers), content_type=wire.CSV + "; charset=utf-8")
@@ -144,6 +144,10 @@ def create_app(model_path=None, *, keys=(), max_body=MAX_BODY, max_rows=MAX_ROWS
     @flask_app.errorhandler(mlib.InputError)
     def refuse(error):
         return problem(422, "Unprocessable Content", str(error), error.errors)
+
+    @flask_app.errorhandler(wire.Refused)
+    def refuse_reading(error):
+        return problem(error.status, error.title, str(error))
 
     @flask_app.errorhandler(HTTPException)
     def http_error(error):
@@ -219,17 +223,6 @@ def _rows(max_body, is_headless):
     return wire.loads(body)
 
 
-def _interval():
-    """Tell whether the prediction interval is asked for."""
-    asked = request.args.get("interval", "false")
-    if asked not in ("true", "false"):
-        raise BadRequest(f"interval is {asked[:80]!r}, expected true or false.")
-    interval = current().signature.interval
-    if asked == "true" and not (interval and interval["half_width"] is not None):
-        raise BadRequest("This model has no prediction interval: it answers classes, or too few rows were held out.")
-    return asked == "true"
-
-
 def settings(environ):
     """Read what the environment says of the service.
 
@@ -254,7 +247,7 @@ def settings(environ):
         raise mlib.OptionError(
             "MLOPS_API_KEYS has no usable key; expected keys of printable ASCII characters, with commas between."
         )
-    limits = {"MLOPS_MAX_BODY": MAX_BODY, "MLOPS_MAX_ROWS": MAX_ROWS}
+    limits = {"MLOPS_MAX_BODY": MAX_BODY, "MLOPS_MAX_ROWS": wire.MAX_ROWS}
     for name, usual in limits.items():
         text = environ.get(name) or str(usual)
         if not (text.isdecimal() and len(text) < 12 and int(text)):

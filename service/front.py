@@ -12,10 +12,8 @@ import os
 import re
 import time
 
-from werkzeug.exceptions import HTTPException
-
 import mlib
-from service import wire
+from toolkit import wire
 
 MODEL, ROUTE, REQUEST_ID = "mlops.model", "mlops.route", "mlops.request_id"  # what the environ gets, beside WSGI's
 
@@ -149,7 +147,7 @@ class Front:
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         try:
             document, answers = wire.answer(wire.loads(body), model, self.max_rows)
-        except (HTTPException, mlib.InputError):
+        except (wire.Refused, mlib.InputError):
             environ["wsgi.input"] = io.BytesIO(body)
             return None
         self.metrics.predicted(len(answers), sum("warnings" in each for each in answers))

@@ -12,8 +12,9 @@ import csv
 import io
 
 import mlib
-from service import front, schemas, v2, wire
+from service import front, schemas, v2
 from service.metrics import CONTENT_TYPE
+from toolkit import wire
 
 HTML, BINARY, FORM = "text/html", "application/octet-stream", "application/x-www-form-urlencoded"
 PAGE = {HTML: {"schema": {"type": "string"}}}

@@ -32,7 +32,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 import mlib
-from service import wire
+from toolkit import wire
 
 log = logging.getLogger(__name__)
 

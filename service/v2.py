@@ -25,7 +25,7 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge
 
 import mlib
-from service import wire
+from toolkit import wire
 
 HEAD_LENGTH = "Inference-Header-Content-Length"  # of the JSON that stands before the binary data
 CODES = {  # struct's, for the datatypes of a fixed size

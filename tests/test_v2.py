@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 import mlib
 from service import v2
+from toolkit import wire
 
 HEAD = "Inference-Header-Content-Length"
 MOST = 1000  # rows of a request, here
@@ -43,6 +44,7 @@ def app_of(model, max_rows=MOST):
     app.register_blueprint(v2.routes(lambda: live.model, max_rows))
     app.register_error_handler(mlib.InputError, lambda error: ({"detail": str(error), "errors": error.errors}, 422))
     app.register_error_handler(HTTPException, lambda error: ({"detail": error.description}, error.code))
+    app.register_error_handler(wire.Refused, lambda error: ({"detail": str(error)}, error.status))
 
     @app.after_request
     def tell(response):

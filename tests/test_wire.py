@@ -5,9 +5,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.exceptions import BadRequest
 
-from service import wire
+from toolkit import wire
 
 NAMES = st.sampled_from(["a", "b", "c:", '"', "\\", "é", ""])
 
@@ -43,7 +42,7 @@ def write(value):
 def test_json_is_read_as_python_reads_it_and_a_key_is_there_once(value):
     text, has_twins = write(value)
     if has_twins:
-        with pytest.raises(BadRequest, match="twice"):
+        with pytest.raises(wire.Refused, match="twice"):
             wire.loads(text.encode())
     else:
         assert wire.loads(text.encode()) == json.loads(text)

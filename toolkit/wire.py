@@ -12,13 +12,29 @@ import io
 import json
 
 import orjson
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 import mlib
 
 JSON, CSV = "application/json", "text/csv"
 PROBLEM = "application/problem+json"
 READ_AS_JSON = {"", JSON, "application/x-www-form-urlencoded"}  # curl -d declares a form
+MAX_ROWS = 10_000  # of one request: parsed, answered and written in well under a second
+
+
+class Refused(mlib.Error):
+    """What was asked cannot be read, or is too much.
+
+    Attributes
+    ----------
+    status : int
+        Of HTTP: 400, 413.
+    title : str
+        The status in words.
+    """
+
+    def __init__(self, detail, status=400):
+        super().__init__(detail)
+        self.status, self.title = status, {400: "Bad Request", 413: "Request Entity Too Large"}[status]
 
 
 def loads(body):
@@ -34,15 +50,15 @@ def loads(body):
 
     Raises
     ------
-    werkzeug.exceptions.BadRequest
+    Refused
         It is no such JSON, and why.
     """
     if not body:
-        raise BadRequest("The body is empty; expected JSON.")
+        raise Refused("The body is empty; expected JSON.")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not JSON: {error}.") from error
+        raise Refused(f"The body is not JSON: {error}.") from error
     if body.count(b":") != _keys(value):  # as many colons as keys: no key was there twice
         _refuse_twins(body)
     return value
@@ -61,13 +77,13 @@ def _refuse_twins(body):
         made = dict(pairs)
         if len(made) < len(pairs):
             twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise BadRequest(f"The body has the key {json.dumps(twice)[:80]} twice in one object; expected it once.")
+            raise Refused(f"The body has the key {json.dumps(twice)[:80]} twice in one object; expected it once.")
         return made
 
     try:
         json.loads(body, object_pairs_hook=refuse)
     except (ValueError, RecursionError) as error:  # what orjson reads and Python does not: thousands of digits
-        raise BadRequest("The body is not JSON that can be read: a number or its depth is beyond limits.") from error
+        raise Refused("The body is not JSON that can be read: a number or its depth is beyond limits.") from error
 
 
 def dumps(document):
@@ -109,10 +125,8 @@ def answer(rows, model, max_rows, interval=False):
 
     Raises
     ------
-    werkzeug.exceptions.BadRequest
-        It is neither a row nor a list of rows.
-    werkzeug.exceptions.RequestEntityTooLarge
-        There are too many rows.
+    Refused
+        It is neither a row nor a list of rows, or there are too many rows.
     mlib.InputError
         A row cannot be answered.
     """
@@ -121,16 +135,41 @@ def answer(rows, model, max_rows, interval=False):
         return {"prediction": prediction}, [prediction]
     example = json.dumps(model.signature.example())
     if not isinstance(rows, list):
-        raise BadRequest(f"The body is {json.dumps(rows)[:80]}; expected {example}.")
+        raise Refused(f"The body is {json.dumps(rows)[:80]}; expected {example}.")
     if not rows:
-        raise BadRequest(f"The list is empty; expected objects such as {example}.")
+        raise Refused(f"The list is empty; expected objects such as {example}.")
     if len(rows) > max_rows:
-        raise RequestEntityTooLarge(f"The body has {len(rows):,} rows; at most {max_rows:,} are answered at once.")
+        raise Refused(f"The body has {len(rows):,} rows; at most {max_rows:,} are answered at once.", 413)
     if set(map(type, rows)) != {dict}:
         number, row = next((i, row) for i, row in enumerate(rows, start=1) if not isinstance(row, dict))
-        raise BadRequest(f"Row {number} is {json.dumps(row)[:80]}; expected an object such as {example}.")
+        raise Refused(f"Row {number} is {json.dumps(row)[:80]}; expected an object such as {example}.")
     predictions = mlib.predict(rows, model, interval)
     return {"predictions": predictions}, predictions
+
+
+def wants_interval(asked, signature):
+    """Tell whether the prediction interval is asked for.
+
+    Parameters
+    ----------
+    asked : str or None
+        ``interval`` of the address: ``true`` or ``false``.
+    signature : mlib.Signature
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    Refused
+        It is another word, or the model has no interval.
+    """
+    if asked not in ("true", "false", None):
+        raise Refused(f"interval is {asked[:80]!r}, expected true or false.")
+    if asked == "true" and not (signature.interval and signature.interval["half_width"] is not None):
+        raise Refused("This model has no prediction interval: it answers classes, or too few rows were held out.")
+    return asked == "true"
 
 
 def csv_rows(body, signature, is_headless=False):
@@ -151,7 +190,7 @@ def csv_rows(body, signature, is_headless=False):
 
     Raises
     ------
-    werkzeug.exceptions.BadRequest
+    Refused
         It is no CSV, or has no row.
     mlib.InputError
         The header names what is no feature, or lacks one.
@@ -159,7 +198,7 @@ def csv_rows(body, signature, is_headless=False):
     try:
         return mlib.parse_csv(body, signature, "The body", is_headless)
     except mlib.DataError as error:
-        raise BadRequest(str(error)) from error
+        raise Refused(str(error)) from error
 
 
 def csv_answers(answers):
