@@ -147,7 +147,7 @@ def create_app(model_path=None, *, keys=(), max_body=MAX_BODY, max_rows=wire.MAX
 
     @flask_app.errorhandler(wire.Refused)
     def refuse_reading(error):
-        return problem(error.status, error.title, str(error))
+        return problem(error.status, wire.TITLES[error.status], str(error))
 
     @flask_app.errorhandler(HTTPException)
     def http_error(error):

@@ -52,6 +52,8 @@ def is_problem(status, document, expected_status):
 class Contract:
     """A payload goes in, a status and a document come out."""
 
+    bad_row = 422  # the status of a row that cannot be answered
+
     def test_a_row_is_answered(self, ask):
         assert ask({"Weight": 200}) == (200, {"prediction": ANSWERS[200]})
 
@@ -71,17 +73,17 @@ class Contract:
     @pytest.mark.parametrize("what", BAD_ROWS)
     def test_a_bad_row_is_refused_by_field(self, ask, what):
         row, fields = BAD_ROWS[what]
-        document = is_problem(*ask(row), 422)
+        document = is_problem(*ask(row), self.bad_row)
         assert [error["field"] for error in document["errors"]] == fields
         if fields == ["Weight"]:
             assert document["errors"][0]["expected"].startswith("a number above 0")
 
     def test_a_bad_row_among_good_ones_is_refused_by_its_number(self, ask):
-        document = is_problem(*ask([{"Weight": 200}, {"Weight": -5}]), 422)
+        document = is_problem(*ask([{"Weight": 200}, {"Weight": -5}]), self.bad_row)
         assert "row 2" in document["detail"]
 
     def test_a_misspelt_name_is_answered_with_the_nearest(self, ask):
-        assert "Did you mean Weight?" in is_problem(*ask({"Wieght": 200}), 422)["detail"]
+        assert "Did you mean Weight?" in is_problem(*ask({"Wieght": 200}), self.bad_row)["detail"]
 
     @pytest.mark.parametrize("what", NO_ROWS)
     def test_what_is_no_row_is_refused(self, ask, what):

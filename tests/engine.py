@@ -5,9 +5,11 @@
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
+import tarfile
 import time
 
 import pytest
@@ -73,6 +75,24 @@ def built(name, cwd=ROOT):
         yield image
     finally:
         docker("rmi", "--force", image)
+
+
+def files(image):
+    """Give for each file of an image what it is: kind, mode, owner, and a digest of what it holds."""
+    identifier = docker("create", image).strip()
+    try:
+        with (
+            subprocess.Popen(["docker", "export", identifier], stdout=subprocess.PIPE) as export,
+            tarfile.open(fileobj=export.stdout, mode="r|") as archive,
+        ):
+            return {each.name: _described(archive, each) for each in archive}
+    finally:
+        docker("rm", identifier)
+
+
+def _described(archive, member):
+    content = archive.extractfile(member).read() if member.isfile() else b""
+    return member.type, member.mode, member.uid, member.linkname, hashlib.sha256(content).hexdigest()
 
 
 class Container:

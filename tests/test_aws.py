@@ -155,6 +155,11 @@ FAILED = {"X-Amz-Function-Error": "Unhandled"}
         ),
         (
             LAMBDA,
+            (200, FAILED, b'{"errorType": "RefusedError", "errorMessage": "Weight: expected a number above 0"}'),
+            "lambda:height answered 422: RefusedError: Weight: expected a number above 0",
+        ),
+        (
+            LAMBDA,
             (200, {}, b'{"statusCode": 422, "body": "{\\"detail\\": \\"Weight: got -5\\"}"}'),
             "lambda:height answered 422: Weight: got -5",
         ),

@@ -124,10 +124,15 @@ def _checkout(tmp_path):
     """A copy of the source. What `make install` would install is what these tests run with."""
     skipped = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis")
     copy = Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=skipped))
-    for stamps in (("created", "installed", "installed-dev"), ("installed",)):
-        environment = copy / (".venv" if len(stamps) > 1 else ".venv-serve")
+    kinds = {
+        ".venv": (sys.prefix, "created", "installed", "installed-dev"),
+        ".venv-serve": (sys.prefix, "installed"),
+        ".venv-sam": (ROOT / ".venv-sam" if (ROOT / ".venv-sam").exists() else sys.prefix, "installed"),
+    }
+    for name, (made, *stamps) in kinds.items():
+        environment = copy / name
         environment.mkdir()
-        for each in Path(sys.prefix).iterdir():
+        for each in Path(made).iterdir():
             if each.name not in stamps:
                 (environment / each.name).symlink_to(each)
         for each in stamps:

@@ -19,7 +19,7 @@ import requests
 from conftest import ENVIRONMENT, ROOT, free_port, run
 from consoles import copied, section, untrue, with_venv
 from contract import ANSWERS, HttpContract
-from engine import BUILDING, HARDENED, MARKS, NETWORK, built, container, docker, make
+from engine import BUILDING, HARDENED, MARKS, NETWORK, built, container, docker, files, make
 from registry import registry
 
 pytestmark = MARKS
@@ -51,24 +51,6 @@ def in_image(image, *command, options=("--network=none",), **settings):
     """Run a command in a new container; give its exit code, stdout and stderr."""
     result = run("docker", "run", "--rm", *HARDENED, *options, image, *command, **settings)
     return result.returncode, result.stdout, result.stderr
-
-
-def files(image):
-    """Give for each file of an image what it is: kind, mode, owner, and a digest of what it holds."""
-    identifier = docker("create", image).strip()
-    try:
-        with (
-            subprocess.Popen(["docker", "export", identifier], stdout=subprocess.PIPE) as export,
-            tarfile.open(fileobj=export.stdout, mode="r|") as archive,
-        ):
-            return {each.name: _described(archive, each) for each in archive}
-    finally:
-        docker("rm", identifier)
-
-
-def _described(archive, member):
-    content = archive.extractfile(member).read() if member.isfile() else b""
-    return member.type, member.mode, member.uid, member.linkname, hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture(scope="module", name="base")

@@ -335,11 +335,14 @@ class Lambda(_Aws):
         )
 
     def open(self, status, headers, document):
-        """The published answer has ``statusCode`` and ``body``; a function that failed says so in a header."""
+        """The published answer has ``statusCode`` and ``body``; a function that failed says so in a header.
+
+        `recipes/aws-lambda-sam/handler.py` raises RefusedError where it refuses rows.
+        """
         if status == 200 and headers.get("X-Amz-Function-Error"):
             found = document if isinstance(document, dict) else {}
             kind, text = found.get("errorType", "the function failed"), found.get("errorMessage", "it does not say why")
-            return 500, {"detail": f"{kind}: {text}"}
+            return 422 if kind == "RefusedError" else 500, {"detail": f"{kind}: {text}"}
         if status == 200 and isinstance(document, dict) and isinstance(document.get("statusCode"), int):
             body = document.get("body")
             if isinstance(body, str):

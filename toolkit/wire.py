@@ -21,20 +21,27 @@ READ_AS_JSON = {"", JSON, "application/x-www-form-urlencoded"}  # curl -d declar
 MAX_ROWS = 10_000  # of one request: parsed, answered and written in well under a second
 
 
+TITLES = {
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+}
+
+
 class Refused(mlib.Error):
     """What was asked cannot be read, or is too much.
 
     Attributes
     ----------
     status : int
-        Of HTTP: 400, 413.
-    title : str
-        The status in words.
+        Of HTTP, one of `TITLES`.
     """
 
     def __init__(self, detail, status=400):
         super().__init__(detail)
-        self.status, self.title = status, {400: "Bad Request", 413: "Request Entity Too Large"}[status]
+        self.status = status
 
 
 def loads(body):
@@ -166,7 +173,7 @@ def wants_interval(asked, signature):
         It is another word, or the model has no interval.
     """
     if asked not in ("true", "false", None):
-        raise Refused(f"interval is {asked[:80]!r}, expected true or false.")
+        raise Refused(f"interval is {str(asked)[:80]!r}, expected true or false.")
     if asked == "true" and not (signature.interval and signature.interval["half_width"] is not None):
         raise Refused("This model has no prediction interval: it answers classes, or too few rows were held out.")
     return asked == "true"
