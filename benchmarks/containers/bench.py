@@ -10,10 +10,7 @@ import json
 import os
 import random
 import re
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -21,17 +18,16 @@ from pathlib import Path
 
 import joblib
 
+from benchmarks import images
 from benchmarks.bench import machine, ratio_of
+from benchmarks.images import ROOT, NotMeasuredError, docker
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-DOCKER = os.environ.get("DOCKER", "docker")
 BASE = os.environ.get("BASE", "python:3.13-slim")
 
 TURNS = 15  # of starts, each of a fresh container; one more before them is to warm up
 POLL = 0.005  # seconds between two questions
 PATIENCE = 120  # seconds that a container may take to answer
-LARGEST = 6  # packages that are shown of an image
 
 ROW = {"Weight": 200}
 
@@ -45,24 +41,6 @@ while True:
         connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\nConnection: close\\r\\n\\r\\n73.23")
     connection.close()
 """
-
-# Bytes that each package has in an image, and what Python and the named packages are.
-CONTENTS = """
-import json, pathlib, platform, sys
-from importlib import metadata
-sizes = {}
-for folder in {pathlib.Path(one) for one in sys.path if one.endswith("-packages")}:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            name = path.relative_to(folder).parts[0]
-            sizes[name] = sizes.get(name, 0) + path.lstat().st_size
-versions = {name: metadata.version(name) for name in sys.argv[1:]}
-print(json.dumps({"python": platform.python_version(), "versions": versions, "packages": sizes}))
-"""
-
-
-class NotMeasuredError(Exception):
-    """What was to be measured is not there, or does not answer as it should."""
 
 
 @dataclass(frozen=True)
@@ -108,47 +86,6 @@ def tag_of(name):
     return f"containers-bench-{name}"
 
 
-def docker(*command, **options):
-    """Run a command of Docker's to its end.
-
-    Parameters
-    ----------
-    *command : object
-    **options
-        Of `subprocess.run`.
-
-    Returns
-    -------
-    str
-        What it printed to stdout.
-
-    Raises
-    ------
-    NotMeasuredError
-        It failed; the message ends as its output does.
-    """
-    done = subprocess.run([DOCKER, *map(str, command)], text=True, capture_output=True, check=False, **options)
-    if done.returncode:
-        raise NotMeasuredError(f"docker {command[0]} failed: {(done.stdout + done.stderr).strip()[-1000:]}")
-    return done.stdout
-
-
-def build_from(folder, tag):
-    """Build the image of a folder on `BASE`, in place of the Python image that its Dockerfile names.
-
-    Parameters
-    ----------
-    folder : path
-    tag : str
-    """
-    dockerfile = (folder / "Dockerfile").read_text("utf-8")
-    on_base, count = re.subn(r"^FROM python:\S+", f"FROM {BASE}", dockerfile, flags=re.MULTILINE)
-    if not count:
-        raise NotMeasuredError(f"{folder / 'Dockerfile'} names no Python image to stand on")
-    # on the network of this machine, a build reaches the package index however this machine does
-    docker("build", "--network", "host", "--tag", tag, "--file", "-", folder, input=on_base)
-
-
 def build(name):
     """Build an image: ours, one of a Dockerfile in ``peers``, or one of what is generated there.
 
@@ -158,74 +95,32 @@ def build(name):
         A name of `IMAGES`.
     """
     if name == "ours":
-        build_from(ROOT, tag_of(name))
+        images.build_from(ROOT / "Dockerfile", ROOT, tag_of(name), BASE)
         return
-    with tempfile.TemporaryDirectory() as temporary:
-        context, generated = Path(temporary) / "context", Path(temporary) / "generated"
-        shutil.copytree(HERE / "peers" / name, context, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("model.joblib", "htwtmlb.csv"):
-            shutil.copy(ROOT / file, context)
-        pins = re.findall(r"^[\w.-]+==[\w.]+", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
-        (context / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+    with images.context_of(HERE / "peers" / name) as context:
         if not IMAGES[name].generated:
-            build_from(context, tag_of(name))
+            images.build_from(context / "Dockerfile", context, tag_of(name), BASE)
             return
-        build_from(context, tag_of(f"{name}-generator"))
-        container = docker("create", tag_of(f"{name}-generator")).strip()
-        try:
-            docker("cp", f"{container}:/image", generated)
-        finally:
-            docker("rm", container)
-        build_from(generated, tag_of(name))
+        images.build_from(context / "Dockerfile", context, tag_of(f"{name}-generator"), BASE)
+        with tempfile.TemporaryDirectory() as temporary:
+            generated = Path(temporary) / "generated"
+            container = docker("create", tag_of(f"{name}-generator")).strip()
+            try:
+                docker("cp", f"{container}:/image", generated)
+            finally:
+                docker("rm", container)
+            images.build_from(generated / "Dockerfile", generated, tag_of(name), BASE)
 
 
 def build_all():
     """Build all images; what cannot be built is told, and is missing later."""
-    for name in IMAGES:
-        print(f"Building {tag_of(name)}", flush=True)
-        try:
-            build(name)
-        except NotMeasuredError as error:
-            print(f"{name}: {error}", file=sys.stderr)
+    images.build_all(build, {name: tag_of(name) for name in IMAGES})
 
 
 def remove_all():
     """Remove the images that were built, and what generated them."""
-    for name in [*IMAGES, *(f"{name}-generator" for name, image in IMAGES.items() if image.generated)]:
-        with contextlib.suppress(NotMeasuredError):
-            docker("image", "rm", tag_of(name))
-
-
-def size_of(image):
-    """Bytes of an image."""
-    return int(docker("image", "inspect", "--format", "{{.Size}}", image))
-
-
-def contents_of(image, *packages):
-    """Tell what Python, which versions and how many bytes of each package an image has."""
-    return json.loads(docker("run", "--rm", "--entrypoint", "python", image, "-c", CONTENTS, *packages))
-
-
-def sizes():
-    """Bytes that each image adds to the base, and what is in it.
-
-    Returns
-    -------
-    dict
-        ``base``, and ``images`` with ``added``, ``python``, ``versions`` and ``packages`` of each; those of packages
-        that the base has too are left out. ``missing`` tells why an image is not there.
-    """
-    base = size_of(BASE), contents_of(BASE)
-    found = {"base": {"name": BASE, "bytes": base[0], "python": base[1]["python"]}, "images": {}, "missing": {}}
-    for name, image in IMAGES.items():
-        try:
-            added = size_of(tag_of(name)) - base[0]  # first: it fails on an image that is not there, and pulls none
-            contents = contents_of(tag_of(name), *image.packages)
-            own = {one: size for one, size in contents["packages"].items() if one not in base[1]["packages"]}
-            found["images"][name] = contents | {"added": added, "packages": own}
-        except NotMeasuredError as error:
-            found["missing"][name] = str(error)
-    return found
+    generators = [f"{name}-generator" for name, image in IMAGES.items() if image.generated]
+    images.remove_all(map(tag_of, [*IMAGES, *generators]))
 
 
 def ask(port, image):
@@ -265,7 +160,7 @@ def time_to_answer(name, right):
     before = time.perf_counter()
     container = docker("run", "--detach", "--publish", f"127.0.0.1::{image.port}", *what).strip()
     try:
-        port = int(docker("port", container, image.port).split()[0].rpartition(":")[2])
+        port = images.port_of(container, image.port)
         while (seconds := time.perf_counter() - before) < PATIENCE:
             text = ask(port, image)
             if text is not None:
@@ -275,7 +170,7 @@ def time_to_answer(name, right):
                     raise NotMeasuredError(f"{name} answered {text[:200]}, expected {right}")
                 return seconds
             time.sleep(POLL)
-        raise NotMeasuredError(f"{name} did not answer within {seconds:.0f} s: {docker('logs', container)[-1000:]}")
+        raise NotMeasuredError(f"{name} did not answer within {seconds:.0f} s: {images.logs_of(container)[-1000:]}")
     finally:
         docker("rm", "--force", "--volumes", container)
 
@@ -304,17 +199,12 @@ def starts(names):
 
 def measure():
     """Measure all images that are there, and write results.json and README.md."""
-    results = {"machine": machine(), "docker": docker("version", "--format", "{{.Server.Version}}").strip()} | sizes()
+    results = {"machine": machine(), "docker": docker("version", "--format", "{{.Server.Version}}").strip()}
+    results |= images.sizes(BASE, {name: (tag_of(name), image.packages) for name, image in IMAGES.items()})
     if len(results["images"]) < 2 or "ours" in results["missing"]:
         raise NotMeasuredError(f"{', '.join(results['missing'])} missing, build first: {results['missing']}")
     results["seconds"] = starts([*results["images"], "nothing"])
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    lines = report(results)
-    path = HERE / "README.md"
-    before, mark, rest = path.read_text(encoding="utf-8").partition("<!-- results -->\n")
-    _, end, after = rest.partition("<!-- end -->")
-    path.write_text(before + mark + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
-    print(*lines, sep="\n")
+    images.write(HERE, results, report(results))
 
 
 def report(results):
@@ -328,10 +218,10 @@ def report(results):
     -------
     list of str
     """
-    images, seconds = results["images"], results["seconds"]
-    peers = [name for name in images if name != "ours"]
-    added = {name: image["added"] for name, image in images.items()}
-    size_ratio = {name: added["ours"] / added[name] for name in images}
+    found, seconds = results["images"], results["seconds"]
+    peers = [name for name in found if name != "ours"]
+    added = {name: image["added"] for name, image in found.items()}
+    size_ratio = {name: added["ours"] / added[name] for name in found}
     time_ratio = {name: ratio_of(seconds["ours"], seconds[name]) for name in seconds}
     lines = ["| what | target | measured | |", "| --- | --- | --- | --- |"]
     for what, ratio in (
@@ -346,8 +236,8 @@ def report(results):
     ]
     for name in seconds:
         cells = ["nothing, in the base", "0", "", "", "a bare socket"]
-        if name in images:
-            packages, versions = images[name]["packages"], images[name]["versions"]
+        if name in found:
+            packages, versions = found[name]["packages"], found[name]["versions"]
             cells = [IMAGES[name].what, f"{added[name] / 1e6:,.0f}", f"{size_ratio[name]:.2f}"]
             cells += [f"{sum(packages.values()) / 1e6:,.0f}", ", ".join(map(" ".join, versions.items()))]
         cells[4:4] = [f"{statistics.median(seconds[name]):.2f}", f"{time_ratio[name]:.2f}"]
@@ -355,33 +245,13 @@ def report(results):
     for name, why in results["missing"].items():
         lines.append(f"| {IMAGES[name].what} | | | | | | not there: {' '.join(why.split())[-200:]} |")
     lines += ["", "| image | its largest packages, MB |", "| --- | --- |"]
-    for name in images:
-        largest = sorted(images[name]["packages"].items(), key=lambda item: -item[1])[:LARGEST]
-        sized = ", ".join(f"{package} {size / 1e6:.0f}" for package, size in largest)
-        lines.append(f"| {IMAGES[name].what} | {sized} |")
-    about, base = results["machine"], results["base"]
-    lines += [
-        "",
-        f"Measured on {about['processor']}, {about['cores']} cores, {about['memory_gb']} GB. "
-        f"Docker {results['docker']}, a base of {base['bytes'] / 1e6:.0f} MB with Python {base['python']}.",
-    ]
-    return lines
+    for name in found:
+        lines.append(f"| {IMAGES[name].what} | {images.largest(found[name]['packages'])} |")
+    return [*lines, "", images.measured_on(results)]
 
 
 PARTS = {"build": build_all, "measure": measure, "remove": remove_all}
 
 
-def main():
-    """Do what is named, in that order."""
-    unknown = set(sys.argv[1:]) - set(PARTS)
-    if unknown or not sys.argv[1:]:
-        sys.exit(f"Got {' '.join(sorted(unknown)) or 'nothing'} to do; expected some of {', '.join(PARTS)}.")
-    for name in sys.argv[1:]:
-        try:
-            PARTS[name]()
-        except NotMeasuredError as error:
-            sys.exit(f"{name}: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    images.do(PARTS)
