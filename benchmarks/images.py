@@ -101,32 +101,29 @@ def build_from(dockerfile, context, tag, base):
     on_base, count = re.subn(python, f"FROM {base}", dockerfile.read_text("utf-8"), flags=re.MULTILINE)
     if not count:
         raise NotMeasuredError(f"{dockerfile} names no Python image to stand on")
-    # on the network of this machine, a build reaches the package index however this machine does
-    docker("build", "--network", "host", "--tag", tag, "--file", "-", context, input=on_base)
+    # On the network of this machine, a build reaches the package index however this machine does; and one that fails
+    # leaves no container behind.
+    docker("build", "--network", "host", "--force-rm", "--tag", tag, "--file", "-", context, input=on_base)
 
 
 @contextlib.contextmanager
-def context_of(*sources):
-    """Make a build's context of a peer's files, the model, its table, and what pins the project's versions.
+def context_of(folder):
+    """Make a build's context of a peer's folder, the model, its table, and what pins the project's versions.
 
     Parameters
     ----------
-    *sources : pathlib.Path
-        Folders, and files.
+    folder : path
 
     Yields
     ------
     pathlib.Path
-        A folder that is removed in the end.
+        It is removed in the end.
     """
     with tempfile.TemporaryDirectory() as temporary:
         context = Path(temporary) / "context"
-        context.mkdir()
-        for source in (*sources, ROOT / "model.joblib", ROOT / "htwtmlb.csv"):
-            if source.is_dir():
-                shutil.copytree(source, context, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-            else:
-                shutil.copy(source, context)
+        shutil.copytree(folder, context, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("model.joblib", "htwtmlb.csv"):
+            shutil.copy(ROOT / file, context)
         pins = re.findall(r"^[\w.-]+==[\w.]+", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
         (context / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
         yield context
