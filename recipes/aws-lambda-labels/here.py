@@ -1,7 +1,8 @@
 """What does the function make of a picture, without AWS?  ``python here.py docs/page-light.png`` shows it.
 
 moto stands in for AWS, on loopback: its S3 keeps the picture and tells its SQS, whose messages go to the function as
-Lambda's poller hands them over. The function asks moto's Rekognition, which finds a mobile phone in whatever it is shown.
+Lambda's poller hands them over. The function asks moto's Rekognition, which finds a mobile phone in whatever it is
+shown.
 """
 
 import json
@@ -70,7 +71,7 @@ def received(sqs, url):
 
 @click.command()
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def main(pictures):
+def show(pictures):
     """Put PICTURES (up to ten) into a bucket here; show what the function writes of them."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or moto's server tells every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -95,4 +96,4 @@ def main(pictures):
 
 
 if __name__ == "__main__":
-    main()
+    show.main()

@@ -1,10 +1,10 @@
 """Which labels does a picture get that is put into S3?
 
 S3 tells a queue of it, the queue calls ``labels.lambda_handler``, Rekognition finds the labels, and the bucket that
-``LABELS_BUCKET`` names gets them: those of ``cats/tom.jpg`` as ``cats/tom.jpg.json``. Of a picture that Rekognition does
-not take, that file says why. What may succeed later is answered as a failure of its message alone, which comes again;
-what still fails then is left in the dead-letter queue. Messages may come twice, and in any order: the file is then written
-again, from what lies in S3 at that time.
+``LABELS_BUCKET`` names gets them: those of ``cats/tom.jpg`` as ``cats/tom.jpg.json``. Of a picture that Rekognition
+does not take, that file says why. What may succeed later is answered as a failure of its message alone, which comes
+again; what still fails then is left in the dead-letter queue. Messages may come twice, and in any order: the file is
+then written again, from what lies in S3 at that time.
 """
 
 import json
@@ -24,7 +24,9 @@ PATIENCE = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard
 LONGEST = 50_000  # milliseconds for one picture: two calls, both tried twice, of 12 seconds, and a pause of one between
 
 log = logging.getLogger(__name__)
-rekognition = boto3.client("rekognition", config=PATIENCE)  # once for all invocations: making it takes longer than asking
+rekognition = boto3.client(
+    "rekognition", config=PATIENCE
+)  # once for all invocations: making it takes longer than asking
 s3 = boto3.client("s3", config=PATIENCE)
 
 
@@ -70,7 +72,8 @@ def _handled(message, context):
 
 def _all_labelled(notice, context):
     """Label each picture of a notice, even after one that failed; tell whether all of them are done with."""
-    return all([_labelled(record, context) for record in notice["Records"]])  # noqa: C419  # a generator would stop
+    done = [_labelled(record, context) for record in notice["Records"]]
+    return all(done)
 
 
 def _labelled(record, context):
@@ -93,7 +96,7 @@ def _labelled(record, context):
         found = _refused(picture["size"]) or _detected(where)
         _keep({**where, **found})
     except (ClientError, BotoCoreError) as error:
-        log.error("comes again", extra={**where, "error": str(error)})  # noqa: TRY400  # it says all; where, is no news
+        log.error("comes again", extra={**where, "error": str(error)})  # a traceback would say no more
         return False
     if "refused" in found:
         log.warning("refused", extra={**where, **found})

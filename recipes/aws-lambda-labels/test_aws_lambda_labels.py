@@ -1,8 +1,8 @@
 """Does every picture that is put into S3 get its labels, once it can?
 
-moto's S3 tells moto's SQS, and what is received there goes to the function as Lambda's poller hands it over. Rekognition
-is botocore's Stubber, which holds requests and answers against the service's model; or moto's, where the function runs by
-Lambda's own runtime client, under Lambda's emulator.
+moto's S3 tells moto's SQS, and what is received there goes to the function as Lambda's poller hands it over.
+Rekognition is botocore's Stubber, which holds requests and answers against the service's model; or moto's, where the
+function runs by Lambda's own runtime client, under Lambda's emulator.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ KEYS = [
     "Größe/Käthe.jpg",
     "山田/猫.png",
     "a//b/../c.jpg",
-    "it's \"quoted\" & <marked>;?#=.jpg",
+    'it\'s "quoted" & <marked>;?#=.jpg',
     " padded .jpg",
     "👩‍🚀.jpeg",
 ]
@@ -51,40 +51,52 @@ FUNCTION_ROLE = {"rekognition:DetectLabels", "s3:GetObject", "s3:GetObjectVersio
 
 @pytest.fixture(name="moto", scope="module")
 def _moto():
-    """The address of moto's server."""
+    """The address of moto's server, in the place of AWS for this process."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FREE:
+            patch.delenv(name, raising=False)
+        for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        yield os.environ["AWS_ENDPOINT_URL"]
     server.stop()
 
 
+@pytest.fixture(name="clients", scope="module")
+def _clients(moto):
+    """Those of S3 and SQS."""
+    return [boto3.client(service, endpoint_url=moto) for service in ("s3", "sqs")]
+
+
 @pytest.fixture(name="aws")
-def _aws(moto, monkeypatch):
-    """Buckets and a queue of moto's, and this process's settings as the function finds them."""
-    for name in FREE:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+def _aws(clients, monkeypatch):
+    """Buckets and a queue of a test's own; the queue has got its test event."""
+    s3, sqs = clients
     name = f"test-{next(NUMBERS)}"
     monkeypatch.setenv("LABELS_BUCKET", f"{name}-labels")
-    s3, sqs = boto3.client("s3"), boto3.client("sqs")
     queue = arranged(s3, sqs, name)
-    stand = types.SimpleNamespace(s3=s3, sqs=sqs, queue=queue, pictures=f"{name}-pictures", labels=f"{name}-labels")
     tested = received(sqs, queue)
-    assert [json.loads(record["body"])["Event"] for record in tested["Records"]] == ["s3:TestEvent"]
     sqs.delete_message(QueueUrl=queue, ReceiptHandle=tested["Records"][0]["receiptHandle"])
-    stand.tested = tested
-    return stand
+    return types.SimpleNamespace(
+        s3=s3, sqs=sqs, queue=queue, pictures=f"{name}-pictures", labels=f"{name}-labels", tested=tested
+    )
+
+
+@pytest.fixture(name="module", scope="module")
+def _module(moto):
+    """The function's module, as Lambda has started it."""
+    assert moto
+    sys.modules.pop("labels", None)
+    return importlib.import_module("labels")
 
 
 @pytest.fixture(name="function")
-def _function(aws, monkeypatch):
-    """The function's module, as it is when Lambda has just started it, and its Rekognition stubbed."""
+def _function(aws, module):
+    """The function, whose Rekognition is stubbed."""
     assert aws
-    monkeypatch.delitem(sys.modules, "labels", raising=False)
-    module = importlib.import_module("labels")
     with Stubber(module.rekognition) as stubber:
         yield types.SimpleNamespace(module=module, rekognition=stubber)
         stubber.assert_no_pending_responses()
@@ -212,6 +224,7 @@ def test_s3_may_call_the_function_itself(aws, function):
 
 
 def test_the_test_event_of_s3_is_accepted(aws, function, caplog):
+    assert [json.loads(record["body"])["Event"] for record in aws.tested["Records"]] == ["s3:TestEvent"]
     assert failures(function.module.lambda_handler(aws.tested, Time())) == []
     assert (kept(aws), told(caplog)) == ({}, [])
 
@@ -318,15 +331,10 @@ def test_labels_that_cannot_be_kept_come_again(aws, function, caplog, monkeypatc
 
 def test_what_there_is_no_time_for_is_given_back_unasked(aws, function, caplog):
     """The first picture takes its time; Lambda would end the second in its middle, and the first would come again."""
-
-    class Ending:
-        left = iter([50_000, 49_999])
-
-        def get_remaining_time_in_millis(self):
-            return next(self.left)
-
+    left = iter([50_000, 49_999])
+    ending = types.SimpleNamespace(get_remaining_time_in_millis=lambda: next(left))
     function.rekognition.add_response("detect_labels", ANSWER, asked("pictures", "a.jpg"))
-    answer = function.module.lambda_handler(messages(notice("a.jpg"), notice("b.jpg")), Ending())
+    answer = function.module.lambda_handler(messages(notice("a.jpg"), notice("b.jpg")), ending)
     assert failures(answer) == ["1"]
     assert list(kept(aws)) == ["a.jpg.json"]
     assert told(caplog) == [("WARNING", "no time left, comes again", "b.jpg")]
@@ -350,7 +358,7 @@ def test_a_throttled_call_is_repeated_once_before_the_message_comes_again(aws, m
 
 
 def test_lambda_s_longest_wait_is_what_the_clients_wait(function):
-    """Both calls, tried as often as they are, by their timeouts; and botocore pauses for a second at most before a 2nd."""
+    """Two calls, each tried twice, by their timeouts; before the second try botocore pauses for a second at most."""
     config = function.module.rekognition.meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 2}
     call = 2 * (config.connect_timeout + config.read_timeout) + 1
@@ -360,7 +368,7 @@ def test_lambda_s_longest_wait_is_what_the_clients_wait(function):
 # ------------------------------------------------------------------------------------------------------ the template
 
 
-class Template(yaml.SafeLoader):
+class Template(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
     """Reads CloudFormation's short forms: ``!GetAtt Queue.Arn`` is {"GetAtt": "Queue.Arn"}."""
 
 
@@ -403,11 +411,14 @@ def test_the_role_allows_what_the_function_calls_and_nothing_else(aws, function,
             version = "Version" in params["Image"]["S3Object"]
             called.add("s3:GetObjectVersion" if version else "s3:GetObject")
 
-    for client in (function.module.rekognition, function.module.s3):
+    clients = [function.module.rekognition, function.module.s3]
+    for client in clients:
         client.meta.events.register("before-parameter-build", note)
-    function.rekognition.add_response("detect_labels", ANSWER)
-    function.rekognition.add_response("detect_labels", ANSWER)
+    for _ in range(2):
+        function.rekognition.add_response("detect_labels", ANSWER)
     function.module.lambda_handler(EVENT, Time())
+    for client in clients:
+        client.meta.events.unregister("before-parameter-build", note)
     granted = allowed(template, "function")
     assert called == set(granted) == FUNCTION_ROLE
     assert granted["s3:GetObject"] == granted["s3:GetObjectVersion"] == {"Sub": "${Pictures.Arn}/*"}
@@ -475,7 +486,7 @@ def on_lambda(moto, aws, folder, **environment):
 
 @MARK
 def test_on_lambda_the_pictures_are_labelled_and_the_log_tells_of_each(moto, aws, tmp_path):
-    """moto's Rekognition answers every picture with a mobile phone."""
+    """Rekognition is moto's, which answers every picture with a mobile phone."""
     event = put(aws, "two cats.jpg", "Größe.jpg", "folder/")
     event["Records"] += messages("no JSON")["Records"]
     with on_lambda(moto, aws, tmp_path) as function:
@@ -501,12 +512,57 @@ def test_on_lambda_what_there_is_no_time_for_comes_again(moto, aws, tmp_path):
 
 
 @MARK
-def test_on_lambda_an_address_that_does_not_answer_is_a_failure_by_record(moto, aws, tmp_path):
+def test_on_lambda_an_address_that_does_not_answer_is_a_failure_by_record(aws, tmp_path):
     event = put(aws, "cat.jpg", "none.jpg")
     with on_lambda("http://127.0.0.1:1", aws, tmp_path) as function:
         identifiers = [record["messageId"] for record in event["Records"]]
         assert failures(function.invoke(event)) == identifiers
-    assert requests.get(moto, timeout=10).status_code == 200
+
+
+def credentials(moto, aws, statements):
+    """Make a user of moto's IAM who may do that; give its keys as variables."""
+    arns = {"Pictures.Arn": f"arn:aws:s3:::{aws.pictures}", "Labels.Arn": f"arn:aws:s3:::{aws.labels}"}
+    filled = json.dumps(statements)
+    for name, arn in arns.items():
+        filled = filled.replace(f'{{"Sub": "${{{name}}}/*"}}', f'"{arn}/*"')
+    iam = boto3.client("iam", endpoint_url=moto)
+    iam.create_user(UserName=aws.labels)
+    document = f'{{"Version": "2012-10-17", "Statement": {filled}}}'
+    iam.put_user_policy(UserName=aws.labels, PolicyName="function", PolicyDocument=document)
+    key = iam.create_access_key(UserName=aws.labels)["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+@contextlib.contextmanager
+def guarded(moto):
+    """Let moto check who may do what."""
+    assert requests.post(f"{moto}/moto-api/reset-auth", data="0", timeout=10).ok
+    try:
+        yield
+    finally:
+        assert requests.post(f"{moto}/moto-api/reset-auth", data="inf", timeout=10).ok
+
+
+@MARK
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        (None, '"message": "labelled"'),
+        ("rekognition:DetectLabels", "not authorized to perform: rekognition:DetectLabels"),
+        ("s3:PutObject", "(AccessDenied) when calling the PutObject operation"),
+    ],
+)
+def test_on_lambda_what_the_role_allows_is_enough_and_needed(moto, aws, template, tmp_path, taken, said):
+    """By moto's IAM; its Rekognition reads no picture, so of s3:GetObject that tells nothing."""
+    policy = properties(template, "Role")["Policies"][0]["PolicyDocument"]["Statement"]
+    may = credentials(moto, aws, [statement for statement in policy if statement["Action"] != taken])
+    event = put(aws, "cat.jpg")
+    with on_lambda(moto, aws, tmp_path, **may) as function, guarded(moto):
+        again = failures(function.invoke(event))
+        log = function.log()
+    assert len(again) == (0 if taken is None else 1)
+    assert list(kept(aws)) == (["cat.jpg.json"] if taken is None else [])
+    assert said in log
 
 
 # --------------------------------------------------------------------------------------------------------- the recipe
