@@ -513,10 +513,11 @@ def test_on_lambda_what_there_is_no_time_for_comes_again(moto, aws, tmp_path):
 
 @MARK
 def test_on_lambda_an_address_that_does_not_answer_is_a_failure_by_record(aws, tmp_path):
-    event = put(aws, "cat.jpg", "none.jpg")
+    event = messages(notice("a.jpg", "b.jpg"), notice("c.jpg"))
     with on_lambda("http://127.0.0.1:1", aws, tmp_path) as function:
-        identifiers = [record["messageId"] for record in event["Records"]]
-        assert failures(function.invoke(event)) == identifiers
+        assert failures(function.invoke(event)) == ["0", "1"]
+        lines = [line for line in function.lines() if line.get("logger") == "labels"]
+    assert [(line["message"], line["key"]) for line in lines] == [("comes again", f"{name}.jpg") for name in "abc"]
 
 
 def credentials(moto, aws, statements):
