@@ -16,7 +16,7 @@ import yaml
 from conftest import ENVIRONMENT, ROOT
 from jsonschema import Draft4Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV30SpecValidator
-from sam import MARK, sam, translated
+from sam import BIN, MARK, sam, translated
 
 import mlib
 from toolkit import wire
@@ -62,6 +62,16 @@ def body_of(stack):
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_sam_and_its_linter_take_the_template(name):
     assert "is a valid SAM Template" in sam("validate", "--template", HERE / name, cwd=HERE)  # samconfig.toml: and lint
+
+
+@MARK
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_linter_takes_what_sam_makes_of_the_template(name, tmp_path):
+    (tmp_path / "stack.json").write_text(json.dumps(translated(HERE / name)))
+    # W2001: SAM has put the values of parameters where they were named.
+    command = [BIN / "cfn-lint", "--ignore-checks", "W2001", "--", tmp_path / "stack.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @MARK
@@ -172,6 +182,23 @@ def test_the_api_is_open_unless_it_is_told_otherwise(stack):
     (limits,) = stage["MethodSettings"]
     assert (limits["ResourcePath"], limits["HttpMethod"], limits["ThrottlingBurstLimit"]) == ("/*", "*", 20)
     assert stack["Parameters"]["RateLimit"]["Default"] == 10
+
+
+@MARK
+def test_the_api_checks_bodies_only_if_it_is_told_to(stack):
+    body = body_of(stack)
+    assert body["paths"]["/predict"]["post"]["x-amazon-apigateway-request-validator"] == {"Ref": "ValidateBody"}
+    validators = body["x-amazon-apigateway-request-validators"]
+    assert {name: each["validateRequestBody"] for name, each in validators.items()} == {"no": False, "yes": True}
+    told = stack["Parameters"]["ValidateBody"]
+    assert (told["Default"], set(told["AllowedValues"])) == ("no", set(validators))
+
+
+@MARK
+def test_a_changed_parameter_reaches_the_stage(stack):
+    """SAM names each deployment of the API by what it hashes, where the value of this parameter is not."""
+    strict = translated(HERE / "template.yaml", ValidateBody="yes")
+    assert len(of_type(stack, "ApiGateway::Deployment") | of_type(strict, "ApiGateway::Deployment")) == 2
 
 
 @MARK
