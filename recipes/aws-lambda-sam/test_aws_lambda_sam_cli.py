@@ -55,10 +55,9 @@ def _recipe(tmp_path_factory):
 
 
 def containers():
-    """Give the containers that run or ran the function."""
-    images = engine.docker("images", "--quiet", IMAGE).split()
-    filters = [f"--filter=ancestor={image}" for image in images]
-    return engine.docker("ps", "--all", "--quiet", *filters).split() if images else []
+    """Give the containers that run or ran the function; by the image's name, as others may have made the same image."""
+    lines = engine.docker("ps", "--all", "--format", "{{.Image}} {{.ID}}").splitlines()
+    return [line for line in lines if line.startswith(f"{IMAGE}:")]
 
 
 @contextlib.contextmanager
