@@ -227,6 +227,8 @@ def test_the_access_log_is_json_without_bodies(stack):
     line = json.loads(on["Format"])
     assert not [name for name in line.values() if "body" in name.lower()]
     assert stage["MethodSettings"][0]["DataTraceEnabled"] is False
+    # Without its account's role the stage would be refused; by this it waits for it.
+    assert stage["Variables"]["Fn::If"][:2] == ["SetsLogRole", {"account": {"Ref": "ApiAccount"}}]
 
 
 # ------------------------------------------------------------------------------------------------ the request model
