@@ -132,6 +132,34 @@ def _runtime(tmp_path):
     return tmp_path
 
 
+def refused(folder, **environment):
+    """Run package.py where it cannot do its work; give what it said."""
+    environment = ENVIRONMENT | {"PYTHONWARNINGS": "", "PIP_NO_INDEX": "1"} | environment
+    command = [sys.executable, HERE / "package.py", folder]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", ["handler.py", "model.onnx", ".git/config"])
+def test_a_folder_of_somebody_else_is_left_as_it_is(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    assert "was not made by this" in refused(tmp_path)
+    assert "was not made by this" in refused(tmp_path / name)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_what_was_made_before_stays_when_the_packages_are_not_to_be_had(tmp_path):
+    made = tmp_path / "made"
+    (made / "onnxruntime").mkdir(parents=True)
+    for name in ("handler.py", "model.onnx"):
+        (made / name).write_text("of before")
+    assert "were not installed" in refused(made)
+    assert (made / "handler.py").read_text() == "of before"
+    assert list(tmp_path.iterdir()) == [made]
+
+
 @pytest.mark.long
 class TestZip:
     """The folder that becomes the zip file. Lambda takes 250 MB of it."""
