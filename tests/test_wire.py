@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mlib
 from toolkit import wire
 
 NAMES = st.sampled_from(["a", "b", "c:", '"', "\\", "é", ""])
@@ -46,6 +47,14 @@ def test_json_is_read_as_python_reads_it_and_a_key_is_there_once(value):
             wire.loads(text.encode())
     else:
         assert wire.loads(text.encode()) == json.loads(text)
+
+
+@pytest.mark.parametrize("depth", [10, 990, 1020])
+@pytest.mark.parametrize("around", ["{}", '[{{"Weight": 1}}, {}]'])
+def test_what_is_deep_and_no_row_is_refused(depth, around):
+    body = around.format("[" * depth + "]" * depth).encode()
+    with pytest.raises(wire.Refused):
+        wire.answer(wire.loads(body), mlib.load_model(), 10)
 
 
 def test_a_whole_number_of_any_length_is_written():

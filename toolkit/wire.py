@@ -142,16 +142,23 @@ def answer(rows, model, max_rows, interval=False):
         return {"prediction": prediction}, [prediction]
     example = json.dumps(model.signature.example())
     if not isinstance(rows, list):
-        raise Refused(f"The body is {json.dumps(rows)[:80]}; expected {example}.")
+        raise Refused(f"The body is {_begins(rows)}; expected {example}.")
     if not rows:
         raise Refused(f"The list is empty; expected objects such as {example}.")
     if len(rows) > max_rows:
         raise Refused(f"The body has {len(rows):,} rows; at most {max_rows:,} are answered at once.", 413)
     if set(map(type, rows)) != {dict}:
         number, row = next((i, row) for i, row in enumerate(rows, start=1) if not isinstance(row, dict))
-        raise Refused(f"Row {number} is {json.dumps(row)[:80]}; expected an object such as {example}.")
+        raise Refused(f"Row {number} is {_begins(row)}; expected an object such as {example}.")
     predictions = mlib.predict(rows, model, interval)
     return {"predictions": predictions}, predictions
+
+
+def _begins(value):
+    try:
+        return json.dumps(value)[:80]
+    except RecursionError:  # orjson reads deeper than Python 3.11 writes
+        return mlib.shown(value)
 
 
 def wants_interval(asked, signature):
