@@ -15,21 +15,25 @@ APIs", "Invoking Lambda function URLs", "Lambda functions as targets of Applicat
 """
 
 import base64
+import json
 import logging
+import os
 import time
 
 import mlib
 from toolkit import wire
 
 log = logging.getLogger(__name__)
-log.setLevel(logging.INFO)
+if not os.environ.get("AWS_LAMBDA_LOG_LEVEL"):  # ApplicationLogLevel, which Lambda's client has set
+    log.setLevel(logging.INFO)
 
 MODEL = mlib.load_model()  # once a process, while Lambda initialises it
 ROUTES = {"/predict": "POST", "/health/live": "GET", "/health/ready": "GET", "/model": "GET"}
-OTHER_ROUTE = "(other)"
-INVOKE = "INVOKE"  # how an event comes that is no request
+OTHER = "(other)"  # in the log: it might be anything
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PARTS = {"httpMethod": str, "path": str, "rawPath": str}  # of requests, where they have them
-PARTS |= dict.fromkeys(["headers", "multiValueHeaders", "queryStringParameters"], dict)
+PARTS |= dict.fromkeys(["headers", "multiValueHeaders"], dict)
+PARTS |= dict.fromkeys(["queryStringParameters", "multiValueQueryStringParameters"], dict)
 SHOWN_PROBLEMS = 5
 LARGEST_ANSWER = 6_000_000  # bytes: Lambda takes 6 MB, with what is around
 
@@ -61,22 +65,23 @@ def lambda_handler(event, context):  # pylint: disable=unused-argument  # Lambda
     began = time.perf_counter()
     method, path = _asked(event)
     # A stage or a base path may stand before the route; it is the gateway's.
-    route = next((route for route in ROUTES if path.endswith(route)), OTHER_ROUTE)
+    route = next((route for route in ROUTES if path.endswith(route)), OTHER)
     status, headers, answers = 200, {"Content-Type": wire.JSON, "X-Model-Version": MODEL.signature.version}, []
     try:
-        if method == INVOKE:
+        if method is None:
             document, answers = wire.answer(event, MODEL, wire.MAX_ROWS)
         else:
             document, answers = _respond(event, method, path, route)
         body = _written(document, answers)
     except (mlib.InputError, wire.Refused) as error:
-        if method == INVOKE:
+        if method is None:
             raise RefusedError(_without_values(error)) from None
         status, headers["Content-Type"] = getattr(error, "status", 400), wire.PROBLEM
         if status == 405:
             headers["Allow"] = ROUTES[route]
         body = wire.problem(status, wire.TITLES[status], str(error), getattr(error, "errors", ()))
-    told = {"method": method[:20], "route": route, "status": status, "rows": len(answers)}
+    told = {"method": "INVOKE" if method is None else method if method in METHODS else OTHER}
+    told |= {"route": route, "status": status, "rows": len(answers)}
     told |= {"warned": sum("warnings" in answer for answer in answers), "model_version": MODEL.signature.version}
     told["ms"] = round((time.perf_counter() - began) * 1000, 3)
     log.info("%s %s %d", told["method"], route, status, extra=told)
@@ -87,47 +92,61 @@ def lambda_handler(event, context):  # pylint: disable=unused-argument  # Lambda
 
 
 def _asked(event):
-    """Tell how and for what it is asked. A body alone is a request for a prediction, unless it is a column."""
+    """Tell by which method and for what it is asked; None is no request. A body alone is one, unless it is a column."""
     context = event.get("requestContext") if isinstance(event, dict) else None
     has_body = isinstance(event, dict) and "body" in event and "body" not in _names()
     if not isinstance(context, dict) and not has_body:
-        return INVOKE, "/predict"
+        return None, "/predict"
     for name, kind in PARTS.items():
         if not isinstance(event.get(name), kind | None):
             expected = {str: "a text", dict: "an object"}[kind]
             raise RefusedError(f"The event is like a request, but for its {name}; expected {expected}.")
-    asked = (context or {}).get("http", {})  # of HTTP APIs and function URLs
+    asked = (context or {}).get("http") or {}  # of HTTP APIs and function URLs
+    if not isinstance(asked, dict) or not isinstance(asked.get("method"), str | None):
+        raise RefusedError("The event is like a request, but for its requestContext.http; expected an object.")
     method = asked.get("method") or event.get("httpMethod") or "POST"
     return method, event.get("rawPath") or event.get("path") or "/predict"
 
 
 def _respond(event, method, path, route):
     """Make what a request is answered with, and the predictions in it."""
-    if route == OTHER_ROUTE:
+    if route == OTHER:
         raise wire.Refused(f"There is nothing at {path[:80]}; expected one of {', '.join(ROUTES)}.", 404)
     if method != ROUTES[route]:
         raise wire.Refused(f"{route} does not answer {method[:20]}; expected {ROUTES[route]}.", 405)
     if route != "/predict":
         return _told(route), []
     rows = wire.loads(_body(event))
-    interval = (event.get("queryStringParameters") or {}).get("interval")
+    interval = _sent(event, "interval", "queryStringParameters", "multiValueQueryStringParameters")
     return wire.answer(rows, MODEL, wire.MAX_ROWS, wire.wants_interval(interval, MODEL.signature))
+
+
+def _sent(event, name, *parts):
+    """Find a header, or a parameter of the query; a load balancer that sends lists sends nothing else."""
+    pairs = next((event[part] for part in parts if event.get(part)), {})
+    value = next((value for key, value in pairs.items() if key.lower() == name), None)
+    return value[-1] if isinstance(value, list) and value else value
 
 
 def _written(document, answers):
     body = wire.dumps(document)
-    if len(body) + body.count(b'"') > LARGEST_ANSWER:  # in Lambda's JSON each " takes two
+    # In Lambda's JSON it is a text: a byte becomes six at most.
+    if len(body) * 6 > LARGEST_ANSWER and len(json.dumps(body.decode())) > LARGEST_ANSWER:
         raise wire.Refused(f"The answer to {len(answers):,} rows is more than Lambda takes; ask for fewer.", 413)
     return body
 
 
 def _body(event):
     """Find the bytes that were sent."""
-    headers = event.get("headers") or event.get("multiValueHeaders") or {}
-    declared = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
-    declared = str(declared[-1] if isinstance(declared, list) and declared else declared)
-    if declared.partition(";")[0].strip().lower() not in wire.READ_AS_JSON:
-        raise wire.Refused(f"The body is declared as {declared[:80]!r}; expected {wire.JSON}.", 415)
+    encoding, declared = (
+        str(_sent(event, name, "headers", "multiValueHeaders") or "") for name in ("content-encoding", "content-type")
+    )
+    if encoding not in ("", "identity"):
+        raise wire.Refused(f"The body is encoded as {encoding[:80]!r}; expected it as it is.", 415)
+    kind, _, parameters = declared.lower().partition(";")
+    charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "')
+    if kind.strip() not in wire.READ_AS_JSON or charset not in ("", "utf-8", "utf8", "us-ascii"):
+        raise wire.Refused(f"The body is declared as {declared[:80]!r}; expected {wire.JSON}, UTF-8.", 415)
     body = event.get("body") or ""
     if not isinstance(body, str):
         raise wire.Refused("The body of the event is no text; expected JSON as a text.")

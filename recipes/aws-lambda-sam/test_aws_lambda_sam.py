@@ -29,7 +29,11 @@ REQUESTS = ["api-gateway-v1", "http-api-v2", "function-url", "alb", "alb-multi-v
 
 def event_of(name, **changes):
     """Give an event that is kept as a file, changed."""
-    return json.loads((HERE / "events" / f"{name}.json").read_text()) | changes
+    event = json.loads((HERE / "events" / f"{name}.json").read_text()) | changes
+    if name == "alb-multi-value-headers" and "queryStringParameters" in changes:  # the query, too, comes as lists
+        query = event.pop("queryStringParameters") or {}
+        event["multiValueQueryStringParameters"] = {key: [value] for key, value in query.items()}
+    return event
 
 
 def opened(answer):
@@ -41,6 +45,14 @@ def opened(answer):
     )
     assert answer["isBase64Encoded"] is False
     return answer["statusCode"], json.loads(answer["body"])
+
+
+def declared_as(kind, header):
+    """Give an event with no other header than this one."""
+    name, value = header
+    has_lists = "multiValueHeaders" in event_of(kind)
+    headers = {"headers": None, "multiValueHeaders": {name: [value]}} if has_lists else {"headers": {name: value}}
+    return event_of(kind, body='{"Weight": 200}', queryStringParameters=None, **headers)
 
 
 def ask_by(function, name):
@@ -91,6 +103,23 @@ class TestRequests(Contract):
         document = is_problem(*opened(function.invoke(event_of(kind, body=body, queryStringParameters=asked))), 400)
         assert "'maybe'" in document["detail"]
 
+    @pytest.mark.parametrize("declared", ["APPLICATION/JSON ; charset=UTF-8", 'application/json; charset="utf-8"', ""])
+    def test_a_body_may_be_declared_in_other_words(self, function, kind, declared):
+        answer = function.invoke(declared_as(kind, ("Content-Type", declared)))
+        assert opened(answer) == (200, {"prediction": ANSWERS[200]})
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            ("Content-Type", "application/json; charset=iso-8859-1"),
+            ("content-type", "application/vnd.api+json"),
+            ("Content-Encoding", "gzip"),
+        ],
+    )
+    def test_a_body_that_is_written_otherwise_is_refused(self, function, kind, header):
+        answer = opened(function.invoke(declared_as(kind, header)))
+        assert header[1] in is_problem(*answer, 415)["detail"]
+
     def test_another_kind_of_body_is_refused(self, function, kind):
         for headers in (
             {"headers": {"content-type": "text/csv"}},
@@ -132,6 +161,21 @@ class TestRoutes:
         answer = function.invoke(moved(kind, "GET", f"{stage}/predict"))
         assert answer["headers"]["Allow"] == "POST"
         is_problem(*opened(answer), 405)
+
+
+def test_a_path_of_nowhere_is_told_in_short(function):
+    document = is_problem(*opened(function.invoke(moved("function-url", "GET", "/" + "x" * 5000))), 404)
+    assert len(document["detail"]) < 200
+
+
+@pytest.mark.parametrize("http", ["text", ["list"], {"method": ["POST"]}, {"method": 5}])
+def test_an_event_that_is_hardly_a_request_is_an_error(function, http):
+    answer = function.invoke({"requestContext": {"http": http}, "body": '{"Weight": 200}'})
+    assert (answer["errorType"], "requestContext.http" in answer["errorMessage"]) == ("RefusedError", True)
+
+
+def test_no_method_makes_an_error_of_a_request(function):
+    is_problem(*opened(function.invoke(moved("alb", "INVOKE", "/predict"))), 405)
 
 
 def test_a_load_balancer_gets_its_headers_as_it_sent_them(function):
@@ -207,7 +251,8 @@ def test_what_is_no_json_does_not_reach_the_function(function):
 # ------------------------------------------------------------------------------------- what nobody would think of
 
 
-KEYS = ["Weight", "weight", "body", "isBase64Encoded", "Content-Type", *handler.PARTS]
+KEYS = ["Weight", "weight", "body", "isBase64Encoded", "Content-Type", "requestContext", "http", "method"]
+KEYS += handler.PARTS
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("Weight"),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner),
@@ -297,6 +342,7 @@ def test_what_was_asked_is_not_in_the_log():
                 function.invoke(event_of(kind, body=json.dumps(row)))
         function.invoke("lorem ipsum")
         function.invoke(moved("function-url", "GET", "/dolor"))
+        function.invoke(moved("alb", "dolor", "/predict"))
         log, lines = function.log(), function.lines()
     assert not [word for word in ("187.6", "lorem", "dolor") if word in log]
     told = [line for line in lines if line["level"] == "INFO"]
@@ -311,9 +357,21 @@ def test_what_was_asked_is_not_in_the_log():
     assert told[0].items() >= first.items()
     assert told[0]["model_version"] == mlib.load_model().signature.version
     assert told[0]["ms"] > 0
-    assert (told[-1]["route"], told[-1]["status"]) == ("(other)", 404)
-    assert len(told) == 2 + 3 * len(REQUESTS) + 1  # two direct ones were answered
+    assert [(line["method"], line["route"], line["status"]) for line in told[-2:]] == [
+        ("GET", "(other)", 404),
+        ("(other)", "/predict", 405),
+    ]
+    assert len(told) == 2 + 3 * len(REQUESTS) + 2  # two direct ones were answered
     assert len([line for line in lines if line["level"] == "ERROR"]) == 5
+
+
+@MARK
+@pytest.mark.parametrize(("level", "told"), [("WARN", ["ERROR"]), ("", ["INFO", "ERROR"])])
+def test_the_log_may_be_told_to_be_quiet(level, told):
+    with emulated(HANDLER, HERE, ROOT, AWS_LAMBDA_LOG_LEVEL=level) as function:
+        function.invoke({"Weight": 200})
+        function.invoke({"Weight": -5})
+        assert [line["level"] for line in function.lines()] == told
 
 
 # ------------------------------------------------------------------------------------------------- other models
