@@ -60,8 +60,8 @@ def copied(folder):
 def with_venv(copy):
     """Give a copy of the repository the environment that runs the tests; make has nothing to install there."""
     (copy / ".venv").symlink_to(sys.prefix)
-    if (ROOT / ".venv-sam/installed").exists():
-        (copy / ".venv-sam").symlink_to(ROOT / ".venv-sam")
+    if os.path.exists(f"{sys.prefix}-sam/installed"):
+        (copy / ".venv-sam").symlink_to(f"{sys.prefix}-sam")
     for requirements in ("requirements.txt", "requirements/dev.txt", "requirements/sam.txt"):
         os.utime(copy / requirements, (0, 0))
     return copy

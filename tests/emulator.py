@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import ROOT, free_port
 
 ARCH = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "none")
-EMULATORS = list(ROOT.glob(f".venv-sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCH}"))
+RAPID = "lib/python*/site-packages/samcli/local/rapid"
+EMULATORS = list(Path(f"{sys.prefix}-sam").glob(f"{RAPID}/aws-lambda-rie-{ARCH}"))
 MISSING = None if EMULATORS and sys.platform == "linux" else "there is no emulator: make .venv-sam/installed (Linux)"
 MARK = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 PATH = "/2015-03-31/functions/function/invocations"
@@ -61,7 +61,7 @@ class Function:
         return Path(self._log).read_text(encoding="utf-8")
 
     def lines(self):
-        """Give the lines of JSON among it, which are the function's own, as soon as the last invocation is told."""
+        """Give the lines of JSON among it, which are the function's own."""
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
     def inits(self):
@@ -98,13 +98,14 @@ def emulated(handler, *folders, python=sys.executable, command=None, **environme
         "AWS_LAMBDA_LOG_FORMAT": "JSON",
         "AWS_LAMBDA_LOG_LEVEL": "INFO",
     }
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, api_port = (each.getsockname()[1] for each in (one, other))
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         process = subprocess.Popen(
             [
                 EMULATORS[0],
                 f"--runtime-interface-emulator-address=127.0.0.1:{port}",
-                f"--runtime-api-address=127.0.0.1:{free_port()}",
+                f"--runtime-api-address=127.0.0.1:{api_port}",
                 *(command or [python, "-m", "awslambdaric"]),
                 handler,
             ],

@@ -10,13 +10,14 @@ import functools
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ENVIRONMENT
 
-BIN = ROOT / ".venv-sam/bin"
+BIN = Path(f"{sys.prefix}-sam/bin")  # beside the environment of the tests, as make has it
 MISSING = None if (BIN / "sam").exists() else "the SAM CLI is not installed: make .venv-sam/installed"
 MARK = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 # What CloudFormation does with a template before all else, by AWS's own code. The managed policies' ARNs are AWS's.

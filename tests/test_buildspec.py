@@ -127,7 +127,7 @@ def _checkout(tmp_path):
     kinds = {
         ".venv": (sys.prefix, "created", "installed", "installed-dev"),
         ".venv-serve": (sys.prefix, "installed"),
-        ".venv-sam": (ROOT / ".venv-sam" if (ROOT / ".venv-sam").exists() else sys.prefix, "installed"),
+        ".venv-sam": (f"{sys.prefix}-sam" if Path(f"{sys.prefix}-sam").exists() else sys.prefix, "installed"),
     }
     for name, (made, *stamps) in kinds.items():
         environment = copy / name

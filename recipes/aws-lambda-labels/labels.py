@@ -21,12 +21,12 @@ LARGEST = 15 * 1024**2  # bytes; of a larger picture in S3 Rekognition's answer 
 REFUSALS = {"InvalidImageFormatException", "ImageTooLargeException", "InvalidParameterException"}
 # Twice at most here (a moment later is enough where calls are throttled), then the queue waits for longer.
 PATIENCE = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+LONGEST_KEY = 1024  # bytes, S3's limit
 LONGEST = 50_000  # milliseconds for one picture: two calls, both tried twice, of 12 seconds, and a pause of one between
 
 log = logging.getLogger(__name__)
-rekognition = boto3.client(
-    "rekognition", config=PATIENCE
-)  # once for all invocations: making it takes longer than asking
+# Once for all invocations: making it takes longer than asking.
+rekognition = boto3.client("rekognition", config=PATIENCE)
 s3 = boto3.client("s3", config=PATIENCE)
 
 
@@ -51,11 +51,13 @@ def lambda_handler(event, context):
     RuntimeError
         If an event of S3 was not done with; Lambda repeats such an event as a whole.
     """
-    if "s3" in event["Records"][0]:
-        if not _all_labelled(event, context):
+    records = event.get("Records", [])  # S3's test event has none
+    if not records or "s3" in records[0]:
+        done = [_is_done(record, context) for record in records]
+        if not all(done):
             raise RuntimeError("Not every picture of the event was done with; the log says which")
         return None
-    failed = [message["messageId"] for message in event["Records"] if not _handled(message, context)]
+    failed = [message["messageId"] for message in records if not _handled(message, context)]
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in failed]}
 
 
@@ -64,16 +66,21 @@ def _handled(message, context):
     try:
         notice = json.loads(message["body"])
         # S3 writes that once to a queue that it is told to use.
-        return notice.get("Event") == "s3:TestEvent" or _all_labelled(notice, context)
+        records = [] if notice.get("Event") == "s3:TestEvent" else notice["Records"]
+        done = [_is_done(record, context, message["messageId"]) for record in records]
     except Exception:  # pylint: disable=broad-exception-caught  # whatever is wrong with one, the others are labelled
         log.exception("not understood, comes again", extra={"message_id": message["messageId"]})
         return False
-
-
-def _all_labelled(notice, context):
-    """Label each picture of a notice, even after one that failed; tell whether all of them are done with."""
-    done = [_labelled(record, context) for record in notice["Records"]]
     return all(done)
+
+
+def _is_done(record, context, message_id=None):
+    """Label the picture that a record tells of; tell whether it is done with, whatever is wrong with the record."""
+    try:
+        return _labelled(record, context)
+    except Exception:  # pylint: disable=broad-exception-caught  # as above
+        log.exception("not understood, comes again", extra={"message_id": message_id})
+        return False
 
 
 def _labelled(record, context):
@@ -92,9 +99,10 @@ def _labelled(record, context):
     if context.get_remaining_time_in_millis() < LONGEST:
         log.warning("no time left, comes again", extra=where)
         return False
+    name = _name(where)
     try:
         found = _refused(picture["size"]) or _detected(where)
-        _keep({**where, **found})
+        _keep(name, {**where, **found})
     except (ClientError, BotoCoreError) as error:
         log.error("comes again", extra={**where, "error": str(error)})  # a traceback would say no more
         return False
@@ -128,9 +136,16 @@ def _detected(where):
     return {"labels": answer["Labels"], "model": answer["LabelModelVersion"]}
 
 
-def _keep(document):
-    """Write what was found; each version of a picture has a file, as nobody knows which of them is labelled last."""
-    name = ".".join([document["key"], *([document["version"]] if "version" in document else []), "json"])
+def _name(where):
+    """Name the file of what is found; each version has its own, as nobody knows which of them is labelled last."""
+    name = ".".join([where["key"], *([where["version"]] if "version" in where else []), "json"])
+    if len(name.encode()) > LONGEST_KEY:
+        raise ValueError(f"The key of the labels, {name}, has over {LONGEST_KEY:,} bytes; name the picture shorter")
+    return name
+
+
+def _keep(name, document):
+    """Write what was found."""
     s3.put_object(
         Bucket=os.environ["LABELS_BUCKET"],
         Key=name,

@@ -21,11 +21,12 @@ import pytest
 import requests
 import yaml
 from botocore.stub import Stubber
-from conftest import ENVIRONMENT, ROOT
+from conftest import ENVIRONMENT
 from consoles import copied, untrue, with_venv
 from emulator import MARK, emulated
-from here import REGION, SETTINGS, Time, arranged, received
+from here import SETTINGS, Time, arranged, received
 from moto.server import ThreadedMotoServer
+from sam import sam
 from standins import FREE, standin
 
 HERE = Path(__file__).parent
@@ -159,6 +160,9 @@ def test_a_picture_is_labelled_whatever_its_key(aws, function, key):
     assert failures(function.module.lambda_handler(put(aws, key), Time())) == []
     document = {"bucket": aws.pictures, "key": key, "labels": CAT, "model": "3.0"}
     assert kept(aws) == {f"{key}.json": document}
+    found = aws.s3.get_object(Bucket=aws.labels, Key=f"{key}.json")
+    assert found["ContentType"] == "application/json"
+    assert key.encode() in found["Body"].read().replace(b'\\"', b'"')  # people can read it
 
 
 def test_all_pictures_of_a_batch_are_labelled(aws, function):
@@ -321,6 +325,25 @@ def test_a_message_that_is_not_s3s_comes_again_until_a_person_sees_it(aws, funct
     assert logged(caplog)[0].message_id == "0"
 
 
+def test_a_record_that_is_none_does_not_keep_the_next_ones_of_its_message_back(aws, function):
+    event = messages(notice("%FF.jpg"))
+    notices = [json.loads(notice(key))["Records"][0] for key in ("%FF.jpg", "b.jpg")]
+    event["Records"][0]["body"] = json.dumps({"Records": notices})
+    function.rekognition.add_response("detect_labels", ANSWER, asked("pictures", "b.jpg"))
+    assert failures(function.module.lambda_handler(event, Time())) == ["0"]
+    assert list(kept(aws)) == ["b.jpg.json"]
+
+
+def test_a_key_that_leaves_no_room_for_the_labels_is_told_before_anybody_is_asked(aws, function, caplog):
+    event = messages(notice("ä" * 510 + ".jpg"))
+    assert failures(function.module.lambda_handler(event, Time())) == ["0"]
+    assert "1,024 bytes" in str(logged(caplog)[0].exc_info[1])
+
+
+def test_the_test_event_of_s3_may_come_to_the_function_itself(function):
+    assert function.module.lambda_handler({"Service": "Amazon S3", "Event": "s3:TestEvent"}, Time()) is None
+
+
 def test_labels_that_cannot_be_kept_come_again(aws, function, caplog, monkeypatch):
     monkeypatch.setenv("LABELS_BUCKET", "no-such-bucket")
     function.rekognition.add_response("detect_labels", ANSWER)
@@ -461,12 +484,8 @@ def test_labels_go_to_a_bucket_that_tells_nobody(template):
 def test_sam_takes_the_template_and_builds_the_function_alone(tmp_path):
     folder = tmp_path / "recipe"
     shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns("__pycache__", ".aws-sam"))
-    env = {**ENVIRONMENT, "SAM_CLI_TELEMETRY": "0", "HOME": str(tmp_path), "PYTHONWARNINGS": ""}
-    for command in (["validate", "--lint", "--region", REGION], ["build"]):
-        done = subprocess.run(
-            [ROOT / ".venv-sam/bin/sam", *command], cwd=folder, env=env, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert "is a valid SAM Template" in sam("validate", "--lint", cwd=folder)
+    sam("build", cwd=folder)
     built = folder / ".aws-sam/build/Function"
     assert [path.name for path in built.iterdir()] == ["labels.py"]
     assert (built / "labels.py").read_bytes() == (HERE / "labels.py").read_bytes()

@@ -36,6 +36,7 @@ PARTS |= dict.fromkeys(["headers", "multiValueHeaders"], dict)
 PARTS |= dict.fromkeys(["queryStringParameters", "multiValueQueryStringParameters"], dict)
 SHOWN_PROBLEMS = 5
 LARGEST_ANSWER = 6_000_000  # bytes: Lambda takes 6 MB, with what is around
+LARGEST_BEHIND_ALB = 1_000_000  # bytes: a load balancer takes 1 MB
 
 
 class RefusedError(Exception):
@@ -72,7 +73,7 @@ def lambda_handler(event, context):  # pylint: disable=unused-argument  # Lambda
             document, answers = wire.answer(event, MODEL, wire.MAX_ROWS)
         else:
             document, answers = _respond(event, method, path, route)
-        body = _written(document, answers)
+        body = _written(document, answers, LARGEST_BEHIND_ALB if _is_behind_alb(event) else LARGEST_ANSWER)
     except (mlib.InputError, wire.Refused) as error:
         if method is None:
             raise RefusedError(_without_values(error)) from None
@@ -95,13 +96,15 @@ def _asked(event):
     """Tell by which method and for what it is asked; None is no request. A body alone is one, unless it is a column."""
     context = event.get("requestContext") if isinstance(event, dict) else None
     has_body = isinstance(event, dict) and "body" in event and "body" not in _names()
-    if not isinstance(context, dict) and not has_body:
-        return None, "/predict"
+    if not isinstance(context, dict):
+        context = {}
+        if not has_body:
+            return None, "/predict"
     for name, kind in PARTS.items():
         if not isinstance(event.get(name), kind | None):
             expected = {str: "a text", dict: "an object"}[kind]
             raise RefusedError(f"The event is like a request, but for its {name}; expected {expected}.")
-    asked = (context or {}).get("http") or {}  # of HTTP APIs and function URLs
+    asked = context.get("http") or {}  # of HTTP APIs and function URLs
     if not isinstance(asked, dict) or not isinstance(asked.get("method"), str | None):
         raise RefusedError("The event is like a request, but for its requestContext.http; expected an object.")
     method = asked.get("method") or event.get("httpMethod") or "POST"
@@ -128,11 +131,15 @@ def _sent(event, name, *parts):
     return value[-1] if isinstance(value, list) and value else value
 
 
-def _written(document, answers):
+def _is_behind_alb(event):
+    return isinstance(event, dict) and "elb" in (event.get("requestContext") or {})
+
+
+def _written(document, answers, most):
     body = wire.dumps(document)
     # In Lambda's JSON it is a text: a byte becomes six at most.
-    if len(body) * 6 > LARGEST_ANSWER and len(json.dumps(body.decode())) > LARGEST_ANSWER:
-        raise wire.Refused(f"The answer to {len(answers):,} rows is more than Lambda takes; ask for fewer.", 413)
+    if len(body) * 6 > most and len(json.dumps(body.decode())) > most:
+        raise wire.Refused(f"The answer to {len(answers):,} rows has more than {most:,} bytes; ask for fewer.", 413)
     return body
 
 
