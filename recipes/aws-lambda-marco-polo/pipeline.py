@@ -21,6 +21,7 @@ import inspect
 import json
 import numbers
 import os
+import sys
 import tempfile
 
 import boto3
@@ -157,7 +158,7 @@ def notify(event, _context=None):
     if model:
         lines.append(f"Candidate: s3://{event['bucket']}/models/{model['name']}/{model['version']}/")
     lines.append(f"Table: s3://{event.get('bucket')}/{event.get('key')}, target {event.get('target')}")
-    subject = mlib.printable(f"{outcome}: {name}").encode("ascii", "replace").decode()[:100]  # what SNS allows
+    subject = mlib.printable(f"{outcome}: {name}").encode("ascii", "replace").decode()[:99]  # SNS allows less than 100
     said = "\n".join(lines)
     boto3.client("sns").publish(TopicArn=os.environ["TOPIC_ARN"], Subject=subject, Message=said)
     return event | {"outcome": outcome, "said": said}
@@ -171,7 +172,7 @@ def _is_text(value):
 
 
 def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _are_texts(value):
@@ -253,7 +254,7 @@ def _objection(candidate, promoted, least, slack):
         why = f"{held}, below the {least:g} that was asked for."
     elif promoted and promoted["metric"] != metric:
         why = f"It is judged by {metric}, the promoted one by {promoted['metric']}: they cannot be compared."
-    elif promoted and not score >= promoted["score"] - slack:
+    elif promoted and promoted["score"] is not None and not score >= promoted["score"] - slack:
         less = f" less {slack:g}" if slack else ""
         why = f"{held}, below the {promoted['score']}{less} of the promoted {promoted['version']}."
     return why

@@ -236,6 +236,16 @@ def test_a_worse_model_is_kept_out_and_that_is_told(bucket):
     assert (bucket.current()["version"], bucket.current()["previous"]) == (second, first)
 
 
+def test_a_promoted_model_without_a_score_is_no_obstacle(there, bucket):
+    """A person may promote what no score is known of; it says so, and the next model takes its place."""
+    bucket.promoted(**HEIGHT)
+    current = bucket.current()
+    bucket.put("models/htwtmlb-height/current.json", json.dumps(current | {"version": "of-a-person", "score": None}))
+    done = bucket.execute(**HEIGHT)
+    assert (done["status"], done["output"]["outcome"]) == ("SUCCEEDED", "promoted"), done
+    assert there.called[-2:] == ["Promote", "Notify"]
+
+
 @pytest.mark.parametrize(
     ("gate", "why"),
     [
@@ -302,6 +312,19 @@ def test_a_step_that_lambda_refuses_twice_is_done_in_the_end(there, bucket):
     version = bucket.promoted(**HEIGHT)
     assert there.called == ["Retrain", "Gate", "Promote", "Promote", "Promote", "Notify"]
     assert bucket.current()["version"] == version
+
+
+def test_an_image_that_lambda_put_aside_is_waited_for(there, bucket):
+    """After weeks without a call Lambda refuses the first, and takes up to two minutes to have the image again."""
+    states = json.loads((HERE / "pipeline.asl.json").read_text())["States"]
+    for state in (state for state in states.values() if state["Type"] == "Task"):
+        [retry] = [each for each in state["Retry"] if "Lambda.CodeArtifactUserPendingException" in each["ErrorEquals"]]
+        waits = [retry["IntervalSeconds"] * retry["BackoffRate"] ** i for i in range(retry["MaxAttempts"])]
+        assert sum(waits) >= 120
+        assert "JitterStrategy" not in retry  # it would shorten them
+    there.faults["Gate"] = [(409, "CodeArtifactUserPendingException")]
+    bucket.promoted(**HEIGHT)
+    assert there.called == ["Retrain", "Gate", "Gate", "Promote", "Notify"]
 
 
 @pytest.mark.parametrize("step", STEPS[:3])
@@ -447,6 +470,9 @@ def test_what_was_never_trained_is_not_promoted(there, bucket):
         ({"least": "high"}, 'least: got "high", expected a number'),
         ({"slack": -1}, "slack: got -1, expected a number from 0"),
         ({"slack": True}, "slack: got true"),
+        ({"slack": 10**400}, 'slack: got "a number too large"'),
+        ({"least": 10**400}, 'least: got "a number too large"'),
+        ({"least": float("nan")}, "least: got "),
         ({"options": ["seed"]}, 'options: got "a list", expected an object of options'),
         ({"options": {"features": 5}}, "features: got 5, expected a list of columns"),
         ({"options": {"units": {"Height": 5}}}, 'units: got "an object", expected an object of columns'),
@@ -535,6 +561,8 @@ def test_make_lists_the_six_targets_of_every_recipe():
 
 @pytest.mark.parametrize("confirm", [[], ["CONFIRM=no"], ["CONFIRM=YES"]])
 def test_deploy_without_confirm_shows_its_plan_and_does_nothing(confirm):
+    built = HERE / ".aws-sam/build/template.yaml"  # is there where somebody built
+    before = built.stat().st_mtime_ns if built.exists() else None
     done = make("deploy", "STACK=mine", "EMAIL=somebody@example.com", *confirm)
     assert done.returncode == 2
     assert done.stdout.startswith("Deploy the stack mine to ")
@@ -542,7 +570,7 @@ def test_deploy_without_confirm_shows_its_plan_and_does_nothing(confirm):
     assert shown == list(template())
     assert "Told of models: somebody@example.com" in done.stdout
     assert "Nothing was deployed. To do it, add CONFIRM=yes" in done.stderr
-    assert not (HERE / ".aws-sam").exists()
+    assert (built.stat().st_mtime_ns if built.exists() else None) == before
 
 
 def test_deploy_is_part_of_no_other_target():
