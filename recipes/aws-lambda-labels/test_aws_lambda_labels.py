@@ -337,6 +337,7 @@ def test_a_record_that_is_none_does_not_keep_the_next_ones_of_its_message_back(a
 def test_a_key_that_leaves_no_room_for_the_labels_is_told_before_anybody_is_asked(aws, function, caplog):
     event = messages(notice("ä" * 510 + ".jpg"))
     assert failures(function.module.lambda_handler(event, Time())) == ["0"]
+    assert not list(kept(aws))
     assert "1,024 bytes" in str(logged(caplog)[0].exc_info[1])
 
 
