@@ -127,9 +127,10 @@ screenshots: $(VENV)/installed-dev  ## Take the README's pictures of the page, w
 
 requirements: $(VENV)/created  ## Compile the pinned requirements from requirements/*.in
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	cd requirements && for set in train:../requirements.txt serve:serve.txt lambda:lambda.txt aws:aws.txt plot:plot.txt dev:dev.txt sam:sam.txt; do \
+	cd requirements && for set in train:../requirements.txt serve:serve.txt lambda:lambda.txt dask:dask.txt \
+	  buckets:buckets.txt aws:aws.txt plot:plot.txt dev:dev.txt sam:sam.txt; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
-	    $$(case $$set in serve:* | lambda:*) echo --generate-hashes;; esac) --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
+	    $$(case $$set in serve:* | lambda:* | dask:*) echo --generate-hashes;; esac) --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
 
 clean:  ## Remove .venv, caches and what an interrupted run left behind
 	rm -rf $(VENV) $(VENV)-serve $(VENV)-sam benchmarks/serving/.venvs .pytest_cache .ruff_cache *.tmp
