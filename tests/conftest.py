@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import mlib
@@ -30,6 +31,11 @@ ENVIRONMENT = {
     "XDG_CONFIG_HOME": tempfile.mkdtemp(prefix="mlops-cookbook-tests-"),
 }
 atexit.register(shutil.rmtree, ENVIRONMENT["XDG_CONFIG_HOME"], ignore_errors=True)
+# How long an example takes tells of the machine, on which others may be busy, and not of the code.
+hypothesis.settings.register_profile(
+    "tests", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)

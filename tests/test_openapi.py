@@ -332,7 +332,7 @@ def test_the_server_keeps_the_document_for_thousands_of_requests(path, tmp_path)
 
 # ---------------------------------------------------------------------------------------------------- anything
 
-ANYTHING = settings(deadline=None, derandomize=True, max_examples=300)
+ANYTHING = settings(derandomize=True, max_examples=300)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 NAMES = st.sampled_from([*MIXED, *ODD, "Weight", "Age"]) | st.text(max_size=5)
 JSON = st.recursive(

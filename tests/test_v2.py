@@ -662,7 +662,7 @@ def requests(draw):
     return asked
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=400, database=None)
 @given(asked=requests() | ANY, data=st.binary(max_size=20) | st.just(struct.pack("<d", 200)), length=ANY)
 def test_whatever_is_asked_is_answered_or_refused(client, asked, data, length):
     head = json.dumps(asked).encode()
