@@ -99,8 +99,8 @@ def after_the_first(respond):
     return lambda handler, count: respond(handler, count) if count else handler.give()
 
 
-def run(url, rate=40, duration=0.5, concurrency=4, rows=(ROW,), timeout=10, auth=None, watch=None):
-    """Send a small load."""
+def run(url, rate=40, duration=0.5, concurrency=10, rows=(ROW,), timeout=10, auth=None, watch=None):
+    """Send a small load: two requests a connection, so none is left over where a busy machine stalls for 0.2 s."""
     return load.run(remote.Endpoint(url, auth, timeout), list(rows), rate, duration, concurrency, watch)
 
 
@@ -108,7 +108,7 @@ def run(url, rate=40, duration=0.5, concurrency=4, rows=(ROW,), timeout=10, auth
 
 
 def test_every_request_that_was_due_is_sent_and_answered(server):
-    report = run(server, rate=50, duration=1)
+    report = run(server, rate=50, duration=1, concurrency=25)
     assert (report.planned, report.sent, report.answered, report.errors) == (50, 50, 50, {})
     assert report.throughput == pytest.approx(50, rel=0.5)
     assert not report.interrupted
@@ -133,7 +133,7 @@ def test_requests_are_due_from_the_start_and_before_the_end(serve, rate, duratio
 
 def test_rows_are_sent_in_turn(serve):
     server = serve()
-    assert run(server.url, 20, 0.25, 1, rows=[{"Weight": 1}, {"Weight": 2}]).rows == 2
+    assert run(server.url, 5, 1, 1, rows=[{"Weight": 1}, {"Weight": 2}]).rows == 2
     assert [json.loads(body)["Weight"] for *_, body in server.requests] == [1, 1, 2, 1, 2, 1]
 
 
@@ -284,7 +284,7 @@ def test_what_an_overloaded_server_kept_from_being_sent_is_an_error(serve):
 
     report = run(serve(after_the_first(respond)).url, 1000, 0.5, 2)
     assert report.planned == 500
-    assert 2 <= report.sent <= 22
+    assert 2 <= report.sent <= 2 * report.seconds / 0.05  # which is 0.5 s, or as long as it took
     assert report.answered == report.sent
     assert report.errors == {"not sent": 500 - report.sent}
     assert report.throughput == pytest.approx(report.answered / report.seconds)
@@ -333,12 +333,12 @@ def drop(handler, _):
             lambda handler, _: drop(handler, handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")),
             "connection lost",
         ),
-        (lambda handler, _: time.sleep(1), "timed out"),
+        (lambda handler, _: time.sleep(5), "timed out"),
     ],
 )
 def test_errors_are_told_by_kind_and_never_what_was_sent(serve, respond, kind):
     server = serve(after_the_first(respond))
-    report = run(server.url, timeout=0.3 if kind == "timed out" else 10, auth=Auth(key="s3cret"))
+    report = run(server.url, timeout=1 if kind == "timed out" else 10, auth=Auth(key="s3cret"))
     assert (report.answered, report.throughput) == (0, 0)
     assert set(report.errors) <= {kind, "not sent"}
     assert report.errors[kind] == len(report.failed) == report.sent > 0
@@ -348,14 +348,14 @@ def test_errors_are_told_by_kind_and_never_what_was_sent(serve, respond, kind):
 
 def test_errors_and_answers_are_told_side_by_side(serve):
     respond = after_the_first(lambda handler, count: handler.give() if count % 4 else handler.give(503, b""))
-    report = run(serve(respond).url, 40, 1)
+    report = run(serve(respond).url, 40, 1, 20)
     assert (report.answered, report.errors) == (30, {"503 Service Unavailable": 10})
     assert (len(report.latencies), len(report.failed)) == (30, 10)
 
 
 def test_a_lost_connection_is_made_again(serve):
     respond = after_the_first(lambda handler, count: drop(handler, count) if count == 3 else handler.give())
-    report = run(serve(respond).url, 10, 1, 1)
+    report = run(serve(respond).url, 10, 1, 5)  # each connection sends two
     assert (report.answered, report.errors) == (9, {"connection lost": 1})
 
 
@@ -590,10 +590,10 @@ class SlowSigner:
         return {"X-Signed": "yes"}
 
 
-def test_a_client_that_is_the_limit_says_so(serve):
-    """It has to sign 1,000 requests a second, and can sign 100."""
+def test_a_client_that_is_the_limit_says_so(server):
+    """It has to sign 1,000 requests a second, and can sign 100; the server is another process, or would hold it up."""
     rows = [{"Weight": 100 + k} for k in range(500)]
-    report = run(serve().url, 1000, 0.5, 4, rows, auth=Auth(signer=SlowSigner()))
+    report = run(server, 1000, 0.5, 4, rows, auth=Auth(signer=SlowSigner()))
     assert report.errors["not sent"] >= 440
     assert report.client_cpu > 0.9
     assert report.client_is_limit
