@@ -16,6 +16,7 @@ import select
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -193,18 +194,19 @@ def swap(count):
     Returns
     -------
     dict
-        ``asked``, ``failed``, and ``slowest``: the longest that a new model took to answer, in seconds.
+        ``asked``, ``failed``, and how long a new model took to answer, in seconds: ``median`` and ``slowest``.
     """
     with prepared() as (folder, sock), served(folder, sock):
         models = [folder / "b.joblib", folder / "a.joblib"]
-        slowest = 0.0
+        took = []
         with Load(sock.getsockname()[1], {wire_answer(model) for model in models}) as load:
             for model in itertools.islice(itertools.cycle(models), count):
                 version = mlib.Signature.read(model).version
                 put(model, folder)
                 load.versions.clear()
-                slowest = max(slowest, wait_until(lambda version=version: version in load.versions))
-        return {"asked": load.asked, "failed": load.failed, "slowest": slowest}
+                took.append(wait_until(lambda version=version: version in load.versions))
+        took = took or [0.0]
+        return {"asked": load.asked, "failed": load.failed, "median": statistics.median(took), "slowest": max(took)}
 
 
 def kill(count):

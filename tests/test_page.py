@@ -537,7 +537,7 @@ def _visit(chromium, urls):
 
 def says(tab, text):
     """Wait until the answer has a text."""
-    tab.locator("#answer", has_text=text).wait_for(timeout=5000)
+    tab.locator("#answer", has_text=text).wait_for()
 
 
 def pixels(tab):
@@ -756,8 +756,7 @@ def test_the_dark_is_dark_and_the_plot_follows_when_it_falls(visit):
     light = pixels(tab)
     tab.emulate_media(color_scheme="dark")
     assert max(tab.evaluate(background)) < 40
-    tab.wait_for_timeout(100)
-    assert pixels(tab)[1] != light[1]
+    wait_until(lambda: pixels(tab)[1] != light[1])
 
 
 def test_a_copied_command_is_what_is_shown_and_runs(visit):
