@@ -63,6 +63,14 @@ def test_what_a_pull_request_starts_may_only_read(workflow):
             assert job["if"] == ON_MAIN
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_actions_are_pinned_by_digest_and_the_version_stands_beside(workflow):
+    """A tag may be moved to something else; YAML does not tell the comment."""
+    used = re.findall(r"\buses: (.*)", (ROOT / ".github/workflows" / workflow).read_text())
+    assert used
+    assert not [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)]
+
+
 def test_nothing_is_published_before_every_gate():
     """In their order, none of them skipped; what fails stops the rest, but for the scan in a pull request."""
     gates = made("image.yml", "build")
