@@ -621,6 +621,12 @@ def test_deploy_is_part_of_no_other_target():
         assert "sam deploy" not in make("--dry-run", target, "CONFIRM=yes")[1]
 
 
+def test_a_dry_run_deploys_nothing():
+    """Of make, which runs a line with $(MAKE) in it even then."""
+    code, out, _ = make("--dry-run", "deploy", "CONFIRM=yes", "SAM=false")
+    assert (code, "false deploy --stack-name" in out) == (0, True)
+
+
 def test_every_command_prints_what_the_readme_shows(tmp_path):
     copy = with_venv(copied(tmp_path / "clone"))
     env = {name: value for name, value in ENVIRONMENT.items() if name not in FREE}
