@@ -72,7 +72,7 @@ def received(sqs, url):
 @click.command()
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def show(pictures):
-    """Put PICTURES (up to ten) into a bucket here; show what the function writes of them."""
+    """Put PICTURES into a bucket here; show what the function writes of them."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or moto's server tells every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -86,8 +86,9 @@ def show(pictures):
             s3.put_object(Bucket="here-pictures", Key=picture.name, Body=picture.read_bytes())
         import labels  # it makes its clients now
 
-        answer = labels.lambda_handler(received(sqs, queue), Time())
-        click.echo(f"moto stands in for AWS. The function answered {json.dumps(answer)}", err=True)
+        while (event := received(sqs, queue))["Records"]:  # ten at a time; S3's test event is one, too
+            answer = labels.lambda_handler(event, Time())
+            click.echo(f"moto stands in for AWS. The function answered {json.dumps(answer)}", err=True)
         for kept in s3.list_objects_v2(Bucket="here-labels").get("Contents", []):
             document = json.load(s3.get_object(Bucket="here-labels", Key=kept["Key"])["Body"])
             click.echo(f"{kept['Key']}: {json.dumps(document)}")

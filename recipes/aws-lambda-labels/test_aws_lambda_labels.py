@@ -641,3 +641,14 @@ def test_a_picture_that_is_not_there_is_told_in_words():
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "File 'no.jpg' does not exist" in done.stderr
+
+
+def test_more_pictures_than_a_call_takes_are_all_labelled(tmp_path):
+    names = [f"{number}.png" for number in range(12)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"a picture")
+    env = {name: value for name, value in ENVIRONMENT.items() if name not in FREE}
+    command = [sys.executable, HERE / "here.py", *names]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.partition(".json: ")[0] for line in done.stdout.splitlines()) == sorted(names)
