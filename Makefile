@@ -133,7 +133,7 @@ requirements: $(VENV)/created  ## Compile the pinned requirements from requireme
 	    $$(case $$set in serve:* | lambda:* | dask:*) echo --generate-hashes;; esac) --custom-compile-command "make requirements" $${set%:*}.in --output-file $${set#*:} || exit 1; done
 
 clean:  ## Remove .venv, caches and what an interrupted run left behind
-	rm -rf $(VENV) $(VENV)-serve $(VENV)-sam benchmarks/serving/.venvs .pytest_cache .ruff_cache *.tmp
+	rm -rf $(VENV) $(VENV)-serve $(VENV)-sam benchmarks/serving/.venvs .pytest_cache .ruff_cache .hypothesis *.tmp
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian and Ubuntu ship Python without venv's other half; it is installed by the system's own package.
