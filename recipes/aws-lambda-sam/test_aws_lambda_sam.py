@@ -322,9 +322,9 @@ def test_after_a_timeout_the_next_event_gets_a_new_environment(tmp_path):
         "import time\nimport handler\n\ndef slow(event, context):\n    time.sleep(event.pop('seconds', 0))\n"
         "    return handler.lambda_handler(event, context)\n"
     )
-    with emulated("slow.slow", tmp_path, HERE, ROOT, AWS_LAMBDA_FUNCTION_TIMEOUT="3") as function:
+    with emulated("slow.slow", tmp_path, HERE, ROOT, AWS_LAMBDA_FUNCTION_TIMEOUT="5") as function:
         function.invoke({"Weight": 200})
-        assert "Task timed out after 3.00 seconds" in function.invoke({"Weight": 200, "seconds": 30})
+        assert "Task timed out after 5.00 seconds" in function.invoke({"Weight": 200, "seconds": 30})
         assert opened(function.invoke({"Weight": 200})) == (200, {"prediction": ANSWERS[200]})
         assert function.inits() == 2
 
