@@ -79,7 +79,7 @@ def tell_many(signature, values, array, interval=False):
         answers = [_answer(signature, value, interval) for value in values.tolist()]
     elif signature.human:
         number, words = signature.answer, signature.human
-        answers = [{number: inches, words: height_human(inches)} for inches in hundredths(values)]
+        answers = [{number: inches, words: height_human(inches)} for inches in hundredths(values).tolist()]
     else:
         answers = [{signature.answer: value} for value in values.tolist()]
     for row in np.flatnonzero(signature.is_outside(array)).tolist():
@@ -96,7 +96,7 @@ def hundredths(values):
 
     Returns
     -------
-    list of float
+    numpy.ndarray of float64, shape (n,)
     """
     import numpy as np
 
@@ -106,7 +106,7 @@ def hundredths(values):
     # Where the product's own rounding may have crossed a half, `round` has the word.
     doubtful = (abs(abs(scaled - whole) - 0.5) < 1e-6) | (abs(values) > 1e6)
     rounded[doubtful] = [round(value, 2) for value in values[doubtful].tolist()]
-    return rounded.tolist()
+    return rounded
 
 
 def _answer(signature, value, interval):

@@ -14,6 +14,7 @@ and Parquet. What it had to assume of a file it says in a notice; what it cannot
 import codecs
 import collections
 import csv
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -106,13 +107,91 @@ def read_table(path, encoding=None):
     sha256 = hashlib.sha256(content).hexdigest()
     content = _unpacked(content, path)
     if _is_parquet(path, content):
-        return _parquet_table(content, path), sha256, []
+        return parse_parquet(content, path), sha256, []
     text, notices = _text(content, path, encoding)
     if _is_json(path, text):
         return _json_table(text, path), sha256, notices
     sample = text[:SNIFFED]
     separator, more = _separator(sample, path)
     return _csv_table(text.encode(), separator, _decimal(sample, separator), path), sha256, notices + more
+
+
+def form(start, path, encoding=None):
+    r"""Tell a table's format by its name and its first bytes, as `read_table` does.
+
+    Parameters
+    ----------
+    start : bytes
+        Unpacked.
+    path : path
+    encoding : str, optional
+        As for `read_table`.
+
+    Returns
+    -------
+    str
+        "csv", "jsonl", "json" (an array, or objects of several lines each) or "parquet".
+
+    Raises
+    ------
+    DataError
+        There is nothing in it, or it is no text.
+    OptionError
+        No encoding has the name that was given.
+
+    Examples
+    --------
+    >>> form(b'{"Weight": 200}\n', "players")
+    'jsonl'
+    """
+    if not start.strip():
+        raise DataError(f"{path} is empty. It needs a header line and rows.")
+    if _is_parquet(path, start):
+        return "parquet"
+    found = look(start, path, encoding, is_csv=False)
+    text = codecs.getincrementaldecoder(found.encoding)("replace").decode(start).removeprefix("\ufeff")
+    if not _is_json(path, text):
+        return "csv"
+    return "json" if text.lstrip().startswith("[") or _has_indented_objects(text) else "jsonl"
+
+
+def parse_table(content, path, encoding=None, separator=None, places=None):
+    """Read a table to train on from some rows of a text, as `read_table` reads all of them.
+
+    Parameters
+    ----------
+    content : bytes
+        Of CSV the header and rows; or JSON lines.
+    path : path
+        What they are from, for errors and notices.
+    encoding : str, optional
+        As for `read_table`.
+    separator : str, optional
+        Of CSV; JSON lines have none.
+    places : dict of int to int, optional
+        Of JSON lines, in which line of the file each stands, from 1, and which row it is, from 0; as in `content`
+        unless told.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    notices : list of str
+
+    Raises
+    ------
+    DataError
+        As of `read_table`.
+
+    Examples
+    --------
+    >>> table, notices = parse_table(b"Name;Weight\nJoe;81,5\n", "players.csv", separator=";")
+    >>> float(table["Weight"].iloc[0])
+    81.5
+    """
+    text, notices = _text(content, path, encoding)
+    if separator is None:
+        return _json_table(text, path, places), notices
+    return _csv_table(text.encode(), separator, _decimal(text[:SNIFFED], separator), path), notices
 
 
 def read_rows(path):
@@ -193,6 +272,122 @@ def parse_csv(content, name, columns=None):
     text, _ = _text(content, name, "utf-8")
     separator, _ = _separator(text[:SNIFFED], name)
     return _csv_rows(text, separator, name, columns), separator != ","
+
+
+def parse_line(text):
+    """Read a line of JSON lines.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    JSON value
+
+    Raises
+    ------
+    DataError
+        Why it is none.
+
+    Examples
+    --------
+    >>> parse_line('{"Weight": 200}')
+    {'Weight': 200}
+    """
+    try:
+        value, end = DECODER.raw_decode(text.strip())
+    except RecursionError as error:
+        raise DataError("it is nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise DataError(error.msg) from error
+    except ValueError as error:
+        reason = "a number has too many digits" if str(error).startswith("Exceeds the limit") else str(error)
+        raise DataError(reason) from error
+    if end < len(text.strip()):
+        raise DataError("more stands behind the value")
+    return value
+
+
+@dataclasses.dataclass
+class Look:
+    """What the beginning of a text tells.
+
+    Attributes
+    ----------
+    encoding : str
+    separator : str
+    columns : list of str
+        What the header names.
+    lines : int
+        How many lines it has, and blank ones before it.
+    commas : bool
+        Whether numbers in the first rows have decimal commas.
+    notices : list of str
+        What was assumed.
+    """
+
+    encoding: str
+    separator: str = ","
+    columns: list = dataclasses.field(default_factory=list)
+    lines: int = 0
+    commas: bool = False
+    notices: list = dataclasses.field(default_factory=list)
+
+
+def look(start, path, encoding=None, is_csv=True):
+    r"""Tell by a text's first bytes how to read it.
+
+    Parameters
+    ----------
+    start : bytes
+        Whole lines, but the last may be cut.
+    path : path
+        For errors and notices.
+    encoding : str, optional
+        As for `read_table`.
+    is_csv : bool
+        Whether it is CSV; else the encoding is all that is told.
+
+    Returns
+    -------
+    Look
+
+    Raises
+    ------
+    DataError
+        It is no text, or its header has two columns of one name.
+    OptionError
+        No encoding has the name that was given.
+
+    Examples
+    --------
+    >>> look(b"Name;Weight\nJoe;81,5\n", "players.csv")
+    Look(encoding='utf-8', separator=';', columns=['Name', 'Weight'], lines=1, commas=True, notices=[])
+    """
+    _check_encoding(encoding)
+    whole = start[: start.rfind(b"\n") + 1] or start
+    wide = next((name for mark, name in WIDE_BOMS.items() if start.startswith(mark)), None)
+    if encoding or wide or _is_damaged(whole):
+        decoder = codecs.getincrementaldecoder(encoding or wide or "utf-8")("replace")
+        text, notices = decoder.decode(start).removeprefix("\ufeff"), []
+    else:
+        text, notices = _text(whole, path, None)
+    told = notices[0].split()[-1].rstrip(".") if notices else None  # "... was read as cp1252."
+    found = Look(codecs.lookup(encoding or wide or told or "utf-8").name, notices=notices)
+    if not is_csv:
+        return found
+    sample = text[:SNIFFED]
+    found.separator, more = _separator(sample, path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=found.separator)
+    try:
+        header = next((line for line in reader if line and (len(line) > 1 or line[0].strip())), [])
+    except csv.Error as error:
+        raise DataError(f"{path} has a header that cannot be read: {error}.") from error
+    found.columns, found.lines = _check_names(header, path), reader.line_num
+    found.commas = _decimal(sample, found.separator) == ","
+    found.notices = notices + more
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------ the bytes
@@ -289,13 +484,28 @@ def _text(content, path, encoding):
         text, notices = _guessed(content, path, error.start)
     text = text.removeprefix("\ufeff")
     if "\0" in text:
-        raise DataError(
-            f"{path} has a NUL byte (line {_line(text, text.index(chr(0)))}): it is damaged, no text, or text of "
-            f"another encoding. Save it as {FORMATS}, in UTF-8."
-        )
+        raise nul_error(path, _line(text, text.index("\0")))
     if not text.strip():
         raise DataError(f"{path} is empty. It needs a header line and rows.")
     return text, notices
+
+
+def nul_error(path, line):
+    """Say that a text has a NUL byte.
+
+    Parameters
+    ----------
+    path : path
+    line : int
+
+    Returns
+    -------
+    DataError
+    """
+    return DataError(
+        f"{path} has a NUL byte (line {line}): it is damaged, no text, or text of another encoding. "
+        f"Save it as {FORMATS}, in UTF-8."
+    )
 
 
 def _line(content, position):
@@ -305,10 +515,8 @@ def _line(content, position):
 
 def _guessed(content, path, position):
     """Decode what is not UTF-8 from `position` on, by the likeliest encoding; say which."""
-    sample = content[max(0, position - SNIFFED) : position + SNIFFED]
-    lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())
-    beyond = re.findall(r"[^\x00-\x7f]", lines.decode("utf-8", "replace"))
-    if len(beyond) > 2 * beyond.count("\ufffd"):  # most of what is not ASCII is good UTF-8
+    lines = _beyond_ascii(content, position)
+    if _is_mostly_utf8(lines):
         raise DataError(
             f"{path} is UTF-8 that is damaged, first at byte {position}, line {_line(content, position)}. "
             "Mend it, or name its encoding."
@@ -322,6 +530,27 @@ def _guessed(content, path, position):
             f"{_line(content, error.start)}). Name its encoding, or save it as UTF-8."
         ) from error
     return text, [f"{path} is no UTF-8; it was read as {encoding}."]
+
+
+def _beyond_ascii(content, position):
+    """The lines around a place that are not ASCII."""
+    sample = content[max(0, position - SNIFFED) : position + SNIFFED]
+    return b"\n".join(line for line in sample.splitlines() if not line.isascii())
+
+
+def _is_mostly_utf8(lines):
+    """Whether most of what is not ASCII is good UTF-8."""
+    beyond = re.findall(r"[^\x00-\x7f]", lines.decode("utf-8", "replace"))
+    return len(beyond) > 2 * beyond.count("\ufffd")
+
+
+def _is_damaged(content):
+    """Whether a text is UTF-8, but for some bytes."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return _is_mostly_utf8(_beyond_ascii(content, error.start))
+    return False
 
 
 def _likeliest_encoding(lines):
@@ -565,16 +794,19 @@ SPACE = re.compile(r"[ \t\r\n]*")
 DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
-def _json_rows(text, path):
-    """Return the rows, each with the line that it begins in: of an array, of lines, or of indented objects."""
+def _json_rows(text, path, numbers=None):
+    """Return the rows, each with the line that it begins in: of an array, of lines, or of indented objects.
+
+    With `numbers` it is lines, and these are theirs.
+    """
     text = text.rstrip()
     start = len(text) - len(text.lstrip())
-    if text.startswith("[", start):
+    if text.startswith("[", start) and not numbers:
         found = _values(text, start + 1, path, is_array=True)
-    elif text[start:].split("\n", 1)[0].strip() == "{":
+    elif _has_indented_objects(text) and not numbers:
         found = _values(text, start, path, is_array=False)
     else:
-        lines = enumerate(text.split("\n"), 1)
+        lines = zip(numbers or itertools.count(1), text.split("\n"), strict=False)
         found = [(number, line, _line_value(line, number, path)) for number, line in lines if line.strip()]
     for number, raw, row in found:
         if not isinstance(row, dict):
@@ -584,6 +816,10 @@ def _json_rows(text, path):
     if not found:
         raise DataError(f"{path} has no rows.")
     return [(number, row) for number, _, row in found]
+
+
+def _has_indented_objects(text):
+    return text.lstrip().split("\n", 1)[0].strip() == "{"
 
 
 def _value(text, start, number, path):
@@ -638,11 +874,12 @@ def _check_surrogates(row, number, path):
         raise DataError(f"{path}, line {number} has half a character, {error.object[error.start]!a}.") from error
 
 
-def _json_table(text, path):
-    """Make a table of JSON."""
+def _json_table(text, path, places=None):
+    """Make a table of JSON; its index tells the row in the file, from 0."""
     import pandas as pd
 
-    table = pd.DataFrame([row for _, row in _json_rows(text, path)])
+    found = _json_rows(text, path, list(places or ()))
+    table = pd.DataFrame([row for _, row in found], index=[places[line] for line, _ in found] if places else None)
     _check_cells(table, path)
     return table
 
@@ -654,7 +891,7 @@ def _check_cells(table, path):
     if table.empty:
         raise DataError(f"{path} has no rows.")
     for name in filter(lambda name: pd.api.types.is_object_dtype(table[name]), table):
-        for number, cell in enumerate(table[name], 1):
+        for number, cell in zip(table.index + 1, table[name], strict=True):
             if isinstance(cell, (dict, list)) or (hasattr(cell, "__array__") and hasattr(cell, "__len__")):
                 kind = "an object" if isinstance(cell, dict) else "a list"
                 raise DataError(f"{path}, row {number}, column {name!r} is {kind}, expected a number, text or boolean.")
@@ -663,8 +900,26 @@ def _check_cells(table, path):
 # -------------------------------------------------------------------------------------------------------- Parquet
 
 
-def _parquet_table(content, path):
-    """Read a table from the bytes of a Parquet file; pandas' index, where it has a name, becomes columns."""
+def parse_parquet(content, path, places=None):
+    """Read a table from the bytes of a Parquet file; pandas' index, where it has a name, becomes columns.
+
+    Parameters
+    ----------
+    content : bytes
+    path : path
+        For errors.
+    places : numpy.ndarray of int64, shape (rows,), optional
+        Which rows of a larger table they are, from 0; it becomes the table's index.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    DataError
+        It is no whole Parquet file, or no table to train on; or pandas or pyarrow is not installed.
+    """
     try:
         import pandas as pd
 
@@ -676,7 +931,7 @@ def _parquet_table(content, path):
         raise DataError(f"{path} is no whole Parquet file ({reason}). Copy or write it again.") from error
     names = [name for name in table.index.names if name is not None]
     table = table.reset_index(names) if names else table
-    table = table.reset_index(drop=True)
+    table = table.reset_index(drop=True) if places is None else table.set_axis(places)
     table.columns = _check_names([str(name) for name in table.columns], path)
     _check_cells(table, path)
     return table
@@ -684,5 +939,5 @@ def _parquet_table(content, path):
 
 def _parquet_rows(content, path):
     """Read rows from the bytes of a Parquet file; what is missing is None."""
-    table = _parquet_table(content, path).astype(object)
+    table = parse_parquet(content, path).astype(object)
     return table.where(table.notna(), None).to_dict("records")

@@ -16,7 +16,7 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=64)
 @given(st.lists(HALVES | FLOATS | st.floats(-100, 100), min_size=1, max_size=20))
 def test_many_numbers_are_rounded_as_one_is(values):
     with np.errstate(over="ignore", invalid="ignore"):
-        assert list(map(repr, hundredths(np.array(values)))) == [repr(round(value, 2)) for value in values]
+        assert list(map(repr, hundredths(np.array(values)).tolist())) == [repr(round(value, 2)) for value in values]
 
 
 def test_many_rows_are_told_as_one_is(model):
