@@ -45,6 +45,7 @@ from core.errors import (
     shown,
 )
 from core.estimators import ESTIMATORS, METRICS
+from core.preparation import preparation
 from core.session import Session
 from core.signature import MISSING, TIE, Column, Signature, category_text, height_human, key, rounded, spread
 
@@ -97,7 +98,6 @@ PUBLISHED_TARGET, PUBLISHED_FEATURES = "Height", ["Weight"]
 
 COVERAGE = 0.9  # of the prediction interval
 FOLDS = 5  # of the search for parameters and of a comparison, unless told
-MANY_CATEGORIES = 50  # of one column: up to here each has a column of its own, beyond they are target-encoded
 PACKAGES = ("scikit-learn", "scipy", "numpy", "pandas", "joblib", "skl2onnx", "onnx", "onnxruntime")  # a model's makers
 
 LINEAR = {"ridge", "linear", "lasso", "elastic-net", "logistic"}
@@ -147,12 +147,23 @@ def data(path=DATA, encoding=None):
     return read_table(path, encoding)[0]
 
 
-def _read(path, target, features, drop, category, task, encoding):
-    """Read a table and tell what its columns hold."""
+def _read(path, target, features, drop, category, task, encoding, sample_rows, seed):
+    """Read a table, or a sample of one, and tell what its columns hold."""
     from core.columns import understand
-    from core.reading import read_table
 
-    table, digest, notices = read_table(path, encoding)
+    if sample_rows is None:
+        from core.reading import read_table
+
+        table, digest, notices = read_table(path, encoding)
+        rows = len(table)
+    else:
+        from core.sampling import draw
+
+        drawn = draw(path, int(sample_rows), int(seed), encoding)
+        table, digest, notices, rows = drawn.table, drawn.sha256, drawn.notices, drawn.rows
+    sampled = {"rows": len(table), "seed": int(seed)} if len(table) < rows else None
+    if sampled:
+        notices = [f"A uniform sample of {len(table):,} of {rows:,} rows.", *notices]
     is_published = PUBLISHED_COLUMNS.issubset(table.columns)
     if features is None and is_published and target == PUBLISHED_TARGET:
         features = PUBLISHED_FEATURES
@@ -161,8 +172,7 @@ def _read(path, target, features, drop, category, task, encoding):
         "features": found,
         "target": goal,
         "task": task,
-        "rows": len(table),
-        "digest": digest,
+        "data": {"rows": rows, "sha256": digest} | ({"sampled": sampled} if sampled else {}),
         "is_published": is_published,
         "notices": [text.replace(os.fspath(path), os.path.basename(path)) for text in (*notices, *told)],
     }
@@ -190,6 +200,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     search=None,
     seed=3,
     sample=200,
+    sample_rows=None,
     min_r2=None,
     progress=None,
 ):
@@ -240,6 +251,10 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     sample : int
         How many of the training rows go into the signature, for plots; of wide tables fewer, 20,000 values at most.
         With 0 no row of the table is in the signature.
+    sample_rows : int, optional
+        For tables larger than memory: take a uniform sample of so many rows, in one pass over the file, and train on
+        it; all, where there are no more. What is told from all rows of a table (the kinds of its columns, what a value
+        may be, which values are wrong) is told from the sample then.
     min_r2 : float, optional
         The least R² on held-out rows; a model below it is not written.
     progress : function, optional
@@ -271,12 +286,12 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     >>> round(r2, 2)
     0.22
     """
-    _check_packages()
+    _check_packages(sample_rows)
 
     features, drop, category = _names(features), _names(drop) or [], _names(category) or []
-    _check_options(tsize, task, cv, search, seed, sample, min_r2, model_name)
+    _check_options(tsize, task, cv, search, seed, sample, sample_rows, min_r2, model_name)
     tsize, seed, parameters = float(tsize), int(seed), dict(parameters or {})
-    table = _read(data, target, features, drop, category, task, encoding)
+    table = _read(data, target, features, drop, category, task, encoding, sample_rows, seed)
     goal, task, notices = table["target"], table["task"], table["notices"]
     estimator = estimator or estimators.DEFAULTS[task]
     if task == "classification" and min_r2 is not None:
@@ -293,7 +308,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     x_train, x_test = matrix.take(train, axis=0), matrix.take(test, axis=0)  # many times as quick as matrix[train]
     y_train, y_test = goal.values.take(train), goal.values.take(test)
     goal_card = _describe_target(goal, units, y_train, data)
-    inputs, prepare = spread(x_train, columns), _preparation(columns, goal, seed)
+    inputs, prepare = spread(x_train, columns), preparation(columns, goal, seed)
 
     searched, validated = None, None
     folds = _calibration_folds(goal, y_train, cv or FOLDS if search or cv else None)
@@ -332,13 +347,13 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "test_size": tsize,
         "seed": seed,
         "sample": sample,
-    }
+    } | ({"sample_rows": int(sample_rows)} if sample_rows is not None else {})
     packages = _package_versions()
     final = estimators.final(model)
     card = {
         "format": 1,
         "name": f"{_file_stem(data)}-{key(target)}",
-        "version": _version(table["digest"], options, packages),
+        "version": _version(table["data"]["sha256"], options, packages),
         "title": _title(target, [column.name for column in columns], table["is_published"]),
         "task": task,
         "target": goal_card,
@@ -355,7 +370,7 @@ def retrain(  # pylint: disable=redefined-outer-name  # `data` is both a publish
         "interval": _interval(abs(y_test - answers)) if task == "regression" else None,
         "cv": validated,
         "search": searched,
-        "data": {"file": os.path.basename(data), "rows": table["rows"], "sha256": table["digest"]},
+        "data": {"file": os.path.basename(data), **table["data"]},
         "compiled": compiled,
         "golden": {
             "rows": _json_rows(golden),
@@ -381,6 +396,7 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     encoding=None,
     cv=FOLDS,
     seed=3,
+    sample_rows=None,
     progress=None,
 ):
     """Compare estimators on the same folds of a table.
@@ -397,10 +413,12 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     category : sequence of str
     task : str, optional
     encoding : str, optional
-    seed : int
-        Of the folds and the estimators.
     cv : int
         How many folds.
+    seed : int
+        Of the folds, the estimators and the sample.
+    sample_rows : int, optional
+        As for `retrain`.
     progress : function, optional
         As for `retrain`.
 
@@ -422,19 +440,19 @@ def compare(  # pylint: disable=redefined-outer-name  # `data` is both a publish
     >>> [each["estimator"] for each in result["estimators"]]
     ['ridge', 'dummy']
     """
-    _check_packages()
+    _check_packages(sample_rows)
     import numpy as np
 
     features, drop, category = _names(features), _names(drop) or [], _names(category) or []
-    _check_choices(task, cv, seed)
-    table = _read(data, target, features, drop, category, task, encoding)
+    _check_choices(task, cv, seed, sample_rows)
+    table = _read(data, target, features, drop, category, task, encoding, sample_rows, seed)
     goal, task, notices = table["target"], table["task"], table["notices"]
     names = list(dict.fromkeys(names)) or [name for name, paths in ESTIMATORS.items() if task in paths]
     for name in names:
         estimators.make_estimator(name, task, {}, seed)
     every = np.arange(len(goal.values))
     columns, matrix = _describe(table["features"], every, {}, features is not None, data, notices)
-    prepare, folds = _preparation(columns, goal, seed), _calibration_folds(goal, goal.values, cv)
+    prepare, folds = preparation(columns, goal, seed), _calibration_folds(goal, goal.values, cv)
     rows = estimators.compare(
         names,
         spread(matrix, columns),
@@ -453,21 +471,21 @@ def _names(names):
     return [names] if isinstance(names, str) else names and list(names)
 
 
-def _check_packages():
+def _check_packages(sample_rows):
     """Raise where training is not installed: an environment made to serve has no scikit-learn."""
     import importlib.util
 
-    needed = ("pandas", "pandera", "sklearn", "joblib", "skl2onnx")
+    needed = ("pandas", "pandera", "sklearn", "joblib", "skl2onnx", *["pyarrow"] * (sample_rows is not None))
     missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
         raise Error(f"Training needs {', '.join(missing)}, not installed here. Try: pip install -r requirements.txt")
 
 
-def _check_options(tsize, task, cv, search, seed, sample, min_r2, model_name):
+def _check_options(tsize, task, cv, search, seed, sample, sample_rows, min_r2, model_name):
     """Raise for what can be told before the table is read."""
     if not (isinstance(tsize, numbers.Real) and 0 < tsize < 1):
         raise OptionError(f"The test size is {tsize!r}, expected a share of the rows between 0 and 1, such as 0.1.")
-    _check_choices(task, cv, seed)
+    _check_choices(task, cv, seed, sample_rows)
     if search is not None and not (isinstance(search, numbers.Integral) and search >= 1):
         raise OptionError(f"The tries of the search are {search!r}, expected a whole number from 1.")
     if isinstance(sample, bool) or not isinstance(sample, numbers.Integral) or sample < 0:
@@ -497,14 +515,18 @@ def _check_options(tsize, task, cv, search, seed, sample, min_r2, model_name):
         )
 
 
-def _check_choices(task, cv, seed):
-    """Raise for a task, folds or a seed that cannot be."""
+def _check_choices(task, cv, seed, sample_rows):
+    """Raise for a task, folds, a seed or a number of rows that cannot be."""
     if task not in (None, *estimators.DEFAULTS):
         raise OptionError(f"There is no task {task!r}. The names are: {', '.join(estimators.DEFAULTS)}.")
     if cv is not None and not (isinstance(cv, numbers.Integral) and cv >= 2):
         raise OptionError(f"The folds are {cv!r}, expected a whole number from 2.")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
         raise OptionError(f"The seed is {seed!r}, expected a whole number from 0 to {2**32 - 1}.")
+    if sample_rows is None:
+        return
+    if isinstance(sample_rows, bool) or not isinstance(sample_rows, numbers.Integral) or sample_rows < 1:
+        raise OptionError(f"The rows to sample are {sample_rows!r}, expected a whole number from 1.")
 
 
 def _units(units, columns, is_published):
@@ -611,42 +633,6 @@ def _describe_target(goal, units, y_train, path):
             "More rows, another seed or another test size may help."
         )
     return describe(goal, units.get(goal.name), y_train)
-
-
-def _preparation(columns, goal, seed):
-    """Make the step before the estimator: numbers scaled, gaps filled, categories made columns."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.model_selection import KFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
-
-    kind = "continuous" if goal.kind == "number" else "binary" if len(goal.categories) == 2 else "multiclass"
-    groups = {"number": [], "number_with_gaps": [], "category": [], "category_of_many": []}
-    place = 0
-    for column in columns:
-        width = len(column.parts) if column.kind == "date" else 1
-        groups[_group(column)] += range(place, place + width)
-        place += width
-    if len(groups["number"]) == place:
-        return StandardScaler()
-    steps = {
-        "number": StandardScaler(),
-        "number_with_gaps": make_pipeline(SimpleImputer(strategy="median"), StandardScaler()),
-        "category": OneHotEncoder(handle_unknown="ignore", sparse_output=False),
-        "category_of_many": TargetEncoder(target_type=kind, cv=KFold(5, shuffle=True, random_state=seed)),
-    }
-    transformers = [(name, steps[name], places) for name, places in groups.items() if places]
-    return ColumnTransformer(transformers, sparse_threshold=0)
-
-
-def _group(column):
-    """Tell how a column is prepared."""
-    if column.kind == "category":
-        return "category_of_many" if column.last >= MANY_CATEGORIES else "category"
-    if column.kind == "boolean" and column.missing:
-        return "category"  # true, false and missing
-    return "number_with_gaps" if column.missing else "number"
 
 
 def _weights_of_places(weights, goal):
@@ -862,8 +848,8 @@ class Model:
     signature : Signature
     run : function
         Of an array of float64, shape (rows, inputs), to one of shape (rows,), or of (rows, classes) for a classifier.
-    form : str
-        "onnx" or "joblib".
+    form, path : str
+        "onnx" or "joblib"; and the file that answers, where it came from one.
 
     Attributes
     ----------
@@ -876,10 +862,9 @@ class Model:
     array([72.158...])
     """
 
-    def __init__(self, signature, run, form):
-        self.signature = signature
+    def __init__(self, signature, run, form, path=None):
+        self.signature, self.form, self.path = signature, form, path
         self.run = (lambda x: run(signature.spread(x))) if signature.has_dates else run
-        self.form = form
         self.row = self._row if signature.has_dates else getattr(run, "row", self._row)
 
     def predict(self, x):
@@ -1005,7 +990,7 @@ def _load_onnx(path, content, signature):
     except Exception as error:  # pylint: disable=broad-exception-caught  # ONNX Runtime's have no common name
         reason = str(error).partition("\n")[0]
         raise ModelError(f"{path} cannot be run by this ONNX Runtime: {reason}") from error
-    return Model(signature, run, "onnx")
+    return Model(signature, run, "onnx", path)
 
 
 def _load_joblib(path, content, signature):
@@ -1028,7 +1013,8 @@ def _load_joblib(path, content, signature):
         trained = joblib.load(io.BytesIO(content))
     except Exception as error:  # pylint: disable=broad-exception-caught  # unpickling raises anything
         raise ModelError(f"{path} cannot be loaded here: {type(error).__name__}: {error}.") from error
-    return Model(signature, trained.predict if signature.task == "regression" else trained.predict_proba, "joblib")
+    run = trained.predict if signature.task == "regression" else trained.predict_proba
+    return Model(signature, run, "joblib", path)
 
 
 def _proved(path, model):

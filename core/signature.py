@@ -501,7 +501,8 @@ class Signature:
     cv, search : dict or None
         What cross-validation and the search for parameters gave, where they were asked for.
     data : dict
-        ``file``, ``rows`` and ``sha256`` of the table.
+        ``file``, ``rows`` and ``sha256`` of the table; where not all of its rows were read, ``sampled``: how many
+        ``rows``, drawn with which ``seed``.
     compiled : dict
         ``tolerance``, ``worst`` (shares of the target's range, or of probabilities) and ``rows`` of the comparison of
         the compiled form with the original, and why it was ``refused``, or None; ``chunk``, how many rows it is best

@@ -116,13 +116,16 @@ def facts(signature):
     """
     data, training, estimator = signature.data, signature.training, signature.estimator
     calibrated = ", calibrated" if estimator["calibrated"] else ""
+    rows = f"{data['rows']:,} rows"
+    if "sampled" in data:
+        rows = f"{data['sampled']['rows']:,} rows, a uniform sample of the {rows}"
     notices = {"Notices": " ".join(training["notices"])} if training["notices"] else {}
     return {
         "Model": f"{signature.name}, version {signature.version}",
         "Predicts": f"{signature.target.name} ({values(signature.target)})",
         "From": ", ".join(f"{feature.name} ({values(feature)})" for feature in signature.features),
         "Estimator": f"{estimator['name']} ({estimator['class']}){calibrated}",
-        "Trained on": f"{training['n']:,} of {data['rows']:,} rows of {data['file']} (seed {training['seed']})",
+        "Trained on": f"{training['n']:,} of {rows} of {data['file']} (seed {training['seed']})",
         "Data sha256": data["sha256"],
         **worth(signature),
         "Compiled": compiled(signature),
