@@ -57,6 +57,12 @@ def table_options(command):
                 metavar="PATH",
                 help="A table: CSV with a header, any separator, JSON (lines), Parquet. [default: htwtmlb.csv]",
             ),
+            click.option(
+                "--sample-rows",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Of a table larger than memory: use N rows, a uniform sample. [default: all rows]",
+            ),
             click.option("--encoding", metavar="NAME", help="Of the table's text. [default: UTF-8, or the likeliest]"),
             click.option(
                 "--target", default="Height", show_default=True, metavar="NAME", help="The column to predict."
@@ -94,6 +100,11 @@ seed_option = click.option(
     show_default=True,
     help="Of the split, the folds, the sample and the estimator.",
 )
+fits_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Let a Dask cluster try them, whose workers have scikit-learn; such as tcp://10.0.0.5:8786.",
+)
 NAMES = ", ".join(mlib.ESTIMATORS)
 SHOWN_FAILURES = 20  # of the rows that an endpoint did not answer; --json has all
 
@@ -104,6 +115,15 @@ def progress(steps, total):
         steps, length=total, label="Trying", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as steps_shown:
         yield from steps_shown
+
+
+def fits_on(scheduler):
+    """Let what is tried be tried on a cluster, where one is named."""
+    if scheduler is None:
+        return contextlib.nullcontext()
+    from toolkit import cluster
+
+    return cluster.fits(scheduler)
 
 
 @cli.command("retrain")
@@ -145,6 +165,7 @@ def progress(steps, total):
     metavar="N",
     help="Try N parameters of the estimator at random, on all cores, and take the best.",
 )
+@fits_option
 @seed_option
 @click.option(
     "--sample",
@@ -159,7 +180,7 @@ def progress(steps, total):
 )
 @click.option("--min-r2", type=float, metavar="R2", help="Write no model whose R² is below; exit with 5.")
 @console.json_option
-def retrain(as_json, model_name, features, **options):
+def retrain(as_json, model_name, features, scheduler, **options):
     """Train a model and write it to a file.
 
     \b
@@ -168,8 +189,11 @@ def retrain(as_json, model_name, features, **options):
 
     It is measured on held-out rows, beside always answering the mean or the commonest class.
     """
+    if scheduler and not (options["search"] or options["cv"]):
+        raise click.UsageError("--scheduler runs what --search or --cv try; give one of them, too.")
     console.notice("Retraining Model", bg="green", fg="white")
-    with console.errors(), contextlib.redirect_stdout(sys.stderr):  # where an estimator that is verbose prints
+    # An estimator that is verbose prints; that is no answer.
+    with console.errors(), contextlib.redirect_stdout(sys.stderr), fits_on(scheduler):
         score, _ = mlib.retrain(model_name=model_name, features=features or None, progress=progress, **options)
         signature = mlib.Signature.read(model_name)
     for text in signature.training["notices"]:
@@ -196,9 +220,10 @@ def retrain(as_json, model_name, features, **options):
 )
 @table_options
 @click.option("--cv", type=click.IntRange(2), default=5, show_default=True, metavar="K", help="How many folds.")
+@fits_option
 @seed_option
 @console.json_option
-def compare(as_json, names, features, **options):
+def compare(as_json, names, features, scheduler, **options):
     """Compare estimators on the same folds of a table; no model is written.
 
     \b
@@ -206,7 +231,7 @@ def compare(as_json, names, features, **options):
 
     The best comes first; the figures are mean ± standard deviation over the folds.
     """
-    with console.errors():
+    with console.errors(), fits_on(scheduler):
         result = mlib.compare(names, features=features or None, progress=progress, **options)
     for text in result["notices"]:
         console.notice(text, fg="yellow")
@@ -305,6 +330,135 @@ def ask_many(endpoint, rows, chunk_rows, concurrency, as_json):
         lost = sum(len(each.rows) for each in failed)
         console.notice(f"{lost:,} of {len(rows):,} rows have no answer{more}.", fg="red")
         sys.exit(max(each.cause.exit_code for each in failed))
+
+
+def parse_limit(_ctx, _param, text):
+    """Make ``10`` or ``0.5%`` a limit of rejects."""
+    if text is None:
+        return None
+    from toolkit import batch as scoring
+
+    try:
+        return scoring.Limit.parse(text)
+    except mlib.OptionError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@cli.command("batch")
+@click.argument("source", metavar="IN")
+@click.argument("to", metavar="OUT")
+@click.option(
+    "--model",
+    metavar="PATH",
+    help="The model's file, or the address of a compiled one. [default: MLOPS_MODEL, else model.joblib]",
+)
+@click.option("--sha256", metavar="HEX", help="Load this very file, and only if it has this digest.")
+@click.option(
+    "--format",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="Of what does not say it by its name. [default: csv for -]",
+)
+@click.option("--encoding", metavar="NAME", help="Of the input's text. [default: UTF-8, or the likeliest]")
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of the input to write. May be repeated; '' is none. [default: all]",
+)
+@click.option(
+    "--only", multiple=True, metavar="KEY", help="A key of the answer to write. May be repeated. [default: all]"
+)
+@click.option("--interval", is_flag=True, help="Add the prediction interval.")
+@click.option("--warnings", is_flag=True, help="Add a column that tells which values lie outside of what training saw.")
+@click.option(
+    "--chunk-rows",
+    type=click.IntRange(1, 10_000_000),
+    default=131_072,
+    show_default=True,
+    metavar="N",
+    help="Rows at a time, and in a row group of Parquet.",
+)
+@click.option(
+    "--max-rejects",
+    callback=parse_limit,
+    metavar="N|P%",
+    help="With more rejects, write nothing but them; exit with 5.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an earlier run was ended.")
+@click.option(
+    "--engine",
+    "kind",
+    type=click.Choice(["cores", "dask"]),
+    help="Score on all cores here, or by a Dask cluster that is started here. [default: cores]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Score on a running Dask cluster, such as tcp://10.0.0.5:8786; the bytes are the same.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing while it runs.")
+@console.json_option
+def batch(source, to, model, sha256, keep, kind, scheduler, quiet, as_json, **options):
+    """Score a file of any size.
+
+    \b
+    ./utilscli.py batch htwtmlb.csv heights.parquet
+    ./utilscli.py batch htwtmlb.csv heights.csv.gz --keep Name --only height_inches --max-rejects 1%
+    ./utilscli.py batch - - --quiet < htwtmlb.csv > heights.csv
+    ./utilscli.py batch htwtmlb.csv heights.parquet --engine dask
+
+    IN is CSV, JSON lines (.gz too) or Parquet, a folder of such files, or - ; both may be addresses such as
+    s3://bucket/players.parquet. The rows keep their order and columns, and get those of the answer. A row that cannot
+    be scored has no answer, and a line in OUT.rejects.jsonl that tells why. OUT takes its name when it is whole; after
+    Ctrl-C, a crash or a full disk --resume goes on.
+    """
+    from toolkit import batch as scoring
+    from toolkit import batch_view, models
+
+    if as_json and to == "-":
+        raise click.UsageError("--json and - both want the standard output; give one of them.")
+    if kind == "cores" and scheduler:
+        raise click.UsageError("--scheduler is of a Dask cluster, and --engine cores uses none; give one of them.")
+    shown = batch_view.Shown(quiet)
+    tell = (lambda text: None) if quiet else (lambda text: console.notice(text, fg="yellow"))
+    keep = [name for name in keep if name] if keep else None
+    try:
+        with console.errors(), models.local(model, sha256) as path:
+            loaded = mlib.load_model(path, sha256)
+            try:
+                with engine_of(kind, scheduler) as engine:
+                    options["engine"] = engine
+                    summary = scoring.score_file(source, to, loaded, keep=keep, notice=tell, progress=shown, **options)
+            except mlib.Error as error:
+                shown.clear()
+                raise type(error)(f"{error}{kept(shown.rows, to, error)}") from error
+    except KeyboardInterrupt:
+        shown.clear()
+        console.notice(f"Interrupted.{kept(shown.rows, to)}", fg="red")
+        raise
+    shown.clear()
+    if as_json:
+        console.answer_json(summary.card)
+    elif to != "-":
+        card.print_facts(batch_view.facts(summary, loaded.signature))
+    elif not quiet:
+        for name, text in batch_view.facts(summary, loaded.signature).items():
+            console.notice(f"{name:<12} {text}")
+
+
+def engine_of(kind, scheduler):
+    """Where chunks are scored; None is here."""
+    if kind != "dask" and scheduler is None:
+        return contextlib.nullcontext()
+    from toolkit import cluster
+
+    return cluster.engine(scheduler)
+
+
+def kept(rows, to, error=None):
+    """Say what an ended batch leaves behind."""
+    is_kept = rows and to != "-" and "://" not in to and not isinstance(error, mlib.GateError)
+    return f" {rows:,} rows are done and kept; --resume goes on behind them." if is_kept else ""
 
 
 @cli.command("health")
