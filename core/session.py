@@ -10,6 +10,7 @@ import os
 import threading
 
 MANY = 10_000  # rows that are worth a second thread
+THREADS = 0  # for these: as many as there are cores; what shares them with others of its kind, as a worker does, sets 1
 
 
 class Session:
@@ -39,7 +40,7 @@ class Session:
             return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
         self._one = session(1)  # more threads only cost, for a row or a few
-        self._many = functools.cache(lambda: session(0))  # as many as there are cores, made when there is work for them
+        self._many = functools.cache(lambda: session(THREADS))  # made when there is work for them
         self._of_thread = threading.local()
 
     def __call__(self, x):
