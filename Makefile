@@ -15,7 +15,7 @@ ALL_CORES = --numprocesses auto --dist loadgroup
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-all test-containers check lint-docker lint-shell lint-workflows lint-templates \
   format data retrain serve \
-  image run-image push-image scan-image notebook bench bench-serving bench-containers bench-lambda screenshots requirements clean
+  image run-image push-image scan-image notebook bench bench-serving bench-containers bench-lambda bench-batch screenshots requirements clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' Makefile
@@ -50,7 +50,7 @@ check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows lint-template
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pylint *.py core toolkit service tests/*.py recipes/*/*.py benchmarks/*.py benchmarks/serving/*.py \
-	  benchmarks/containers/*.py benchmarks/aws_lambda/*.py docs/*.py
+	  benchmarks/containers/*.py benchmarks/aws_lambda/*.py benchmarks/batch/*.py benchmarks/batch/peers/*.py docs/*.py
 	$(BIN)/tach check
 
 lint-docker: $(VENV)/installed-dev  ## Lint every Dockerfile
@@ -121,6 +121,9 @@ bench-containers: $(VENV)/installed-dev  ## Measure the image, beside those that
 
 bench-lambda: $(VENV)/installed-dev  ## Measure the function on AWS Lambda, beside one of the published shape
 	$(BIN)/python -m benchmarks.aws_lambda.bench build measure
+
+bench-batch: $(VENV)/installed-dev  ## Measure files of any size, beside programs written by hand
+	$(BIN)/python -m benchmarks.batch.bench
 
 screenshots: $(VENV)/installed-dev  ## Take the README's pictures of the page, with Chromium
 	$(BIN)/python -m docs.screenshots
