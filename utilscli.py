@@ -332,14 +332,24 @@ def ask_many(endpoint, rows, chunk_rows, concurrency, as_json):
         sys.exit(max(each.cause.exit_code for each in failed))
 
 
+def import_batch():
+    """Import what scores files; end with one line where Arrow, which only that needs, is not installed."""
+    with console.errors():
+        try:
+            from toolkit import batch as scoring
+        except ModuleNotFoundError as error:
+            if error.name != "pyarrow":
+                raise
+            raise mlib.Error("batch needs pyarrow, not installed here. Try: pip install -r requirements.txt") from error
+    return scoring
+
+
 def parse_limit(_ctx, _param, text):
     """Make ``10`` or ``0.5%`` a limit of rejects."""
     if text is None:
         return None
-    from toolkit import batch as scoring
-
     try:
-        return scoring.Limit.parse(text)
+        return import_batch().Limit.parse(text)
     except mlib.OptionError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -412,9 +422,9 @@ def batch(source, to, model, sha256, keep, kind, scheduler, quiet, as_json, **op
     be scored has no answer, and a line in OUT.rejects.jsonl that tells why. OUT takes its name when it is whole; after
     Ctrl-C, a crash or a full disk --resume goes on.
     """
-    from toolkit import batch as scoring
     from toolkit import batch_view, models
 
+    scoring = import_batch()
     if as_json and to == "-":
         raise click.UsageError("--json and - both want the standard output; give one of them.")
     if kind == "cores" and scheduler:

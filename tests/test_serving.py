@@ -45,6 +45,15 @@ def test_both_files_of_the_checkout_are_used_too():
     assert run(PYTHON, "cli.py", "--weight", 180).stdout == "6 foot, 0 inches\n"
 
 
+def test_what_scoring_files_needs_beside_is_told(served):
+    for options in ([], ["--max-rejects", "1"]):
+        done = run(PYTHON, "utilscli.py", "batch", "rows.csv", "out.csv", *options, cwd=served)
+        assert (done.returncode, done.stdout) == (1, "")
+        told = "Error: batch needs pyarrow, not installed here. Try: pip install -r requirements.txt\n"
+        assert done.stderr == told
+    assert "--max-rejects" in run(PYTHON, "utilscli.py", "batch", "--help", cwd=served).stdout
+
+
 def test_endpoints_are_asked(served, server):
     asked = (PYTHON, "utilscli.py", "predict", "--host", server)
     done = run(*asked, "--weight", 200, "--json", cwd=served)
