@@ -90,6 +90,7 @@ def test_the_rows_of_the_smallest_keys_are_drawn_in_the_order_of_the_file(big, r
 def test_of_equal_keys_that_of_the_first_row_counts():
     keys = np.random.default_rng(1).integers(0, 256, 1000).astype(np.uint64)  # most are there many times
     given = iter(np.split(keys, 20))
+    # No seed gives equal keys within reason, so the pool is given them.
     pool = sampling._Pool(100, 0)  # pylint: disable=protected-access
     pool._bits = SimpleNamespace(random_raw=lambda _n: next(given))  # pylint: disable=protected-access
     for first in range(0, 1000, 50):

@@ -71,6 +71,7 @@ def engine(address=None, workers=None):
     mlib.Error
         Dask is not installed, or something there is of another version.
     """
+    # What cleans up is `connected` itself, also where the caller raises.
     with connected(address, SCORING, workers) as client:  # pylint: disable=contextmanager-generator-missing-cleanup
         yield functools.partial(on_workers, client)
 
