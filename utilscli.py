@@ -383,10 +383,8 @@ def parse_limit(_ctx, _param, text):
 @click.option(
     "--chunk-rows",
     type=click.IntRange(1, 10_000_000),
-    default=131_072,
-    show_default=True,
     metavar="N",
-    help="Rows at a time, and in a row group of Parquet.",
+    help="Rows at a time, and in a row group of Parquet. [default: 131072; fewer where there are over four columns]",
 )
 @click.option(
     "--max-rejects",

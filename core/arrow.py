@@ -237,7 +237,7 @@ def answer_names(signature, interval=False, warnings=False):
     return names + ["interval_low", "interval_high"] * interval + ["warnings"] * warnings
 
 
-def answers(signature, values, checked, interval=False, warnings=False):
+def answers(signature, values, checked, keys):
     """Make columns of what the model computed: the same numbers and words as `mlib.predict` tells.
 
     Parameters
@@ -246,8 +246,8 @@ def answers(signature, values, checked, interval=False, warnings=False):
     values : numpy.ndarray of float64, shape (rows,) or (rows, classes)
         As of `predict`; NaN in bad rows.
     checked : Checked
-    interval, warnings : bool
-        As of `answer_names`.
+    keys : list of str
+        Of `answer_names`, those to make.
 
     Returns
     -------
@@ -256,25 +256,30 @@ def answers(signature, values, checked, interval=False, warnings=False):
     """
     bad = checked.bad
     if signature.task == "classification":
-        found = _classes(signature, values, bad)
+        makers = [lambda: _classes(signature, values, bad)]
+        makers += [lambda column=column: pa.array(column, mask=bad) for column in values.T]
     else:
-        told = hundredths(values) if signature.human else values
-        found = [pa.array(told, mask=bad)]
+        makers = [lambda: _numbers(signature, values, bad)]
         if signature.human:
-            found.append(_heights(told, bad))
-    if interval:
-        half = signature.interval["half_width"]
-        ends = [values - half, values + half]
-        found += [pa.array(hundredths(end) if signature.human else end, mask=bad) for end in ends]
-    if warnings:
-        found.append(_warnings(signature, checked))
-    return dict(zip(answer_names(signature, interval, warnings), found, strict=True))
+            makers.append(lambda: _heights(hundredths(values), bad))
+    makers += [
+        lambda: _numbers(signature, values - signature.interval["half_width"], bad),
+        lambda: _numbers(signature, values + signature.interval["half_width"], bad),
+        lambda: _warnings(signature, checked),
+    ]
+    named = dict(zip(answer_names(signature, interval=True, warnings=True), makers, strict=True))
+    return {key: named[key]() for key in keys}
+
+
+def _numbers(signature, values, bad):
+    """Numbers as they are answered."""
+    return pa.array(hundredths(values) if signature.human else values, mask=bad)
 
 
 def _classes(signature, values, bad):
+    """The likeliest class of each row; of those that are as likely, the first."""
     best = (values >= values.max(axis=1, keepdims=True) - TIE).argmax(axis=1) if len(values) else np.zeros(0, int)
-    named = pa.DictionaryArray.from_arrays(pa.array(best, mask=bad), pa.array(signature.target.categories))
-    return [named, *(pa.array(column, mask=bad) for column in values.T)]
+    return pa.DictionaryArray.from_arrays(pa.array(best, mask=bad), pa.array(signature.target.categories))
 
 
 def _heights(inches, bad):

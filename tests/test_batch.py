@@ -556,6 +556,24 @@ def test_the_bytes_do_not_depend_on_the_chunks(model, tmp_path, kind):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize(("columns", "rows"), [(1, 131_072), (4, 131_072), (8, 65_536), (50, 10_485)])
+def test_the_more_columns_there_are_the_fewer_rows_are_scored_at_a_time(model, tmp_path, columns, rows):
+    """Or memory would grow with the columns; half a million cells are some 50 MB."""
+    total = rows + 1
+    numbers = pa.array([200.0] * total)
+    pq.write_table(
+        pa.table({"Weight": numbers} | {f"x{i}": numbers for i in range(1, columns)}), tmp_path / "in.parquet"
+    )
+    batch.score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", model)
+    found = pq.ParquetFile(tmp_path / "out.parquet").metadata
+    assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [rows, 1]
+
+
+def test_however_many_columns_there_are_a_chunk_has_rows():
+    assert batch.usual_rows(5000) == 8192
+    assert batch.usual_rows(0) == 131_072
+
+
 class EndedError(Exception):
     """Somebody ends the work."""
 

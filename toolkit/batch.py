@@ -23,7 +23,8 @@ from core import stream
 from core.errors import shown
 from toolkit import output, parquet, scoring
 
-CHUNK_ROWS = 131_072  # what lies between input and output takes some 100 bytes a cell: tens of megabytes a core
+CELLS = 524_288  # of a chunk; what lies between input and output takes some 100 bytes a cell: 50 MB a core
+MOST_ROWS, LEAST_ROWS = 131_072, 8_192  # of a chunk of few columns and of one of many
 FORMATS = stream.FORMATS
 
 
@@ -194,7 +195,7 @@ def score_file(
     only=None,
     interval=False,
     warnings=False,
-    chunk_rows=CHUNK_ROWS,
+    chunk_rows=None,
     max_rejects=None,
     resume=False,
     engine=None,
@@ -221,8 +222,8 @@ def score_file(
         As for `toolkit.scoring.plan_for`.
     interval, warnings : bool
         As for `toolkit.scoring.plan_for`.
-    chunk_rows : int
-        So many rows at a time, and of Parquet in a row group.
+    chunk_rows : int, optional
+        So many rows at a time, and of Parquet in a row group; as of `usual_rows` unless told.
     max_rejects : Limit, optional
         With more, nothing is written but the rejects.
     resume : bool
@@ -268,6 +269,7 @@ def score_file(
     )
     for text in [*found.notices, *_notices(found, signature)] if notice else []:
         notice(text)
+    chunk_rows = chunk_rows or usual_rows(len(found.columns))
     started = time.perf_counter()
     with output.open_output(to, _identity(plan, signature, chunk_rows), resume) as out:
         try:
@@ -281,6 +283,21 @@ def score_file(
     summary.output = to
     summary.rejects_output = output.rejects_path(to) if summary.rejects and to != output.STANDARD else None
     return summary
+
+
+def usual_rows(columns):
+    """Tell how many rows are scored at a time: the more columns there are, the fewer.
+
+    Parameters
+    ----------
+    columns : int
+        Of the input.
+
+    Returns
+    -------
+    int
+    """
+    return min(MOST_ROWS, max(LEAST_ROWS, CELLS // max(1, columns)))
 
 
 def _formats(source, to, given):

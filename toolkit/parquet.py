@@ -27,14 +27,14 @@ CHUNK_OFFSET, METADATA, OFFSET_INDEX, COLUMN_INDEX = 2, 3, 4, 6  # of ColumnChun
 PAGE_OFFSETS = (9, 10, 11, 14)  # of ColumnMetaData: of data, index, dictionary and Bloom filter
 
 
-def encode(table, plain=()):
+def encode(table, coded=True):
     """Write a table as a Parquet file of one row group.
 
     Parameters
     ----------
     table : pyarrow.Table
-    plain : collection of str
-        Columns that are written without a dictionary, which only costs where values hardly come twice.
+    coded : list of str or True
+        Columns that are written with a dictionary, as of `paths`; all of them unless told.
 
     Returns
     -------
@@ -44,15 +44,23 @@ def encode(table, plain=()):
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
-    paths = [path for path in _paths(table.schema) if path not in plain] if plain else True
-    with pq.ParquetWriter(sink, table.schema, use_dictionary=paths) as writer:
+    with pq.ParquetWriter(sink, table.schema, use_dictionary=coded) as writer:
         if len(table):
             writer.write_table(table, row_group_size=len(table))
     return sink.getvalue()
 
 
-def _paths(schema):
-    """The columns as Parquet has them: of lists and objects those within."""
+def paths(schema):
+    """Name the columns as Parquet has them: of lists and objects those within.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+
+    Returns
+    -------
+    list of str
+    """
     import pyarrow.parquet as pq
 
     columns = pq.ParquetFile(io.BytesIO(encode(schema.empty_table()))).schema
@@ -127,7 +135,7 @@ class ParquetFile:
             _move(group, self._length - len(MAGIC))
             if ORDINAL in group:
                 group[ORDINAL] = (SHORT, len(self._groups))
-            self._groups.append(group)
+            self._groups.append(serialize(group))
             self._rows += group[GROUP_ROWS][1]
         self._length += length
 
@@ -140,7 +148,7 @@ class ParquetFile:
             What the file ends with.
         """
         self._frame[ROWS] = (LONG, self._rows)
-        self._frame[GROUPS] = (LIST, (STRUCT, self._groups))
+        self._frame[GROUPS] = (LIST, (STRUCT, self._groups))  # as bytes, which take a tenth of the memory
         tail = serialize(self._frame)
         return tail + struct.pack("<I", len(tail)) + MAGIC
 
@@ -243,7 +251,7 @@ def serialize(fields):
     Parameters
     ----------
     fields : dict of int to (int, object)
-        As of `parse`.
+        As of `parse`; a struct within may be the bytes that it is serialized to already.
 
     Returns
     -------
@@ -271,7 +279,9 @@ def _write_struct(out, fields):
 
 
 def _write_value(out, kind, value):
-    if kind == STRUCT:
+    if kind == STRUCT and isinstance(value, bytes):
+        out += value
+    elif kind == STRUCT:
         _write_struct(out, value)
     elif kind in (LIST, SET):
         inner, values = value

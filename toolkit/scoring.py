@@ -38,11 +38,10 @@ class Plan:
         Of the output: "csv", "jsonl" or "parquet".
     is_packed : bool
         By gzip.
-    has_interval, has_warnings : bool
     is_spliced : bool
         Whether the text of a row stays as it is, and the answer is put behind it.
-    plain : list of str
-        Of Parquet: the columns of numbers that hardly come twice.
+    coded : list of str
+        Of Parquet: the columns that are written with a dictionary. It only costs where values hardly come twice.
     """
 
     source: Source
@@ -51,10 +50,8 @@ class Plan:
     keys: list
     format: str
     is_packed: bool = False
-    has_interval: bool = False
-    has_warnings: bool = False
     is_spliced: bool = False
-    plain: list = dataclasses.field(default_factory=list)
+    coded: list = dataclasses.field(default_factory=list)
 
     @property
     def separator(self):
@@ -154,8 +151,6 @@ def plan_for(source, signature, to, *, is_packed=False, keep=None, only=None, in
         keys=keys,
         format=to,
         is_packed=is_packed,
-        has_interval=interval,
-        has_warnings=warnings,
         is_spliced=is_spliced,
     )
     twice = next((name for name in plan.kept if name in keys), None)
@@ -164,15 +159,17 @@ def plan_for(source, signature, to, *, is_packed=False, keep=None, only=None, in
             f"{source.title} has a column {twice!r} already, and the answer has one of that name. Name the columns to "
             "write, without it, by --keep."
         )
-    return dataclasses.replace(plan, plain=_plain(source, plan, signature)) if to == "parquet" else plan
+    return dataclasses.replace(plan, coded=_coded(source, plan, signature)) if to == "parquet" else plan
 
 
-def _plain(source, plan, signature):
-    """Which columns of numbers hardly have a value twice, as far as the input's beginning tells."""
-    floats = [field.name for field in empty(plan, signature).schema if pa.types.is_floating(field.type)]
+def _coded(source, plan, signature):
+    """All columns but those of numbers that hardly come twice, as far as the input's beginning tells."""
+    schema = empty(plan, signature).schema
+    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
     of_input = [name for name in floats if name in plan.kept]
     of_answer = [name for name in floats if name not in plan.kept and not signature.human]  # heights are hundredths
-    return mostly_distinct(source, plan.schema, of_input, signature) + of_answer
+    distinct = mostly_distinct(source, plan.schema, of_input, signature) + of_answer
+    return [path for path in parquet.paths(schema) if path not in distinct]
 
 
 def _chosen(names, known, what):
@@ -255,12 +252,6 @@ def _told(signature, values):
     return {"sum": float(values.sum()), "low": float(values.min()), "high": float(values.max())}
 
 
-def _answer(plan, signature, checked, values):
-    """The columns of the answer that are written."""
-    found = arrow.answers(signature, values, checked, plan.has_interval, plan.has_warnings)
-    return {key: found[key] for key in plan.keys}
-
-
 def _table(plan, signature, table, checked, values):
     """What is written, as columns. Numbers of CSV, where they are features, are numbers; all else of CSV is text."""
     columns = {name: table.column(name).combine_chunks() for name in plan.kept}
@@ -269,7 +260,7 @@ def _table(plan, signature, table, checked, values):
             if feature.kind == "number" and feature.name in columns:
                 numbers = checked.array[:, i]
                 columns[feature.name] = pa.array(numbers, mask=np.isnan(numbers))
-    answer = _answer(plan, signature, checked, values)
+    answer = arrow.answers(signature, values, checked, plan.keys)
     if plan.format == "parquet":
         answer = {key: _decoded(column) for key, column in answer.items()}
     return pa.table(columns | answer)
@@ -283,11 +274,11 @@ def _decoded(column):
 def _written(plan, signature, rows, checked, values):
     """The bytes of rows and answers."""
     if plan.is_spliced:
-        lines = _spliced(plan, rows, _answer(plan, signature, checked, values))
+        lines = _spliced(plan, rows, arrow.answers(signature, values, checked, plan.keys))
     else:
         table = _table(plan, signature, rows.table, checked, values)
         if plan.format == "parquet":
-            return parquet.encode(table, plan.plain)
+            return parquet.encode(table, plan.coded)
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
         if plan.format == "csv":
             lines = formats.joined(

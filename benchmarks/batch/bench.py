@@ -40,6 +40,8 @@ MORE_ROWS = int(os.environ.get("MORE_ROWS", "50_000_000"))  # whose peak memory 
 FEW_ROWS = int(os.environ.get("FEW_ROWS", "1_000_000"))
 TURNS = int(os.environ.get("TURNS", "3"))
 BLOCK = 1024**2  # rows that are made at once, and in a row group of the Parquet that is read: pyarrow's own default
+LOOP_ROWS = 131_072  # and so many at a time by the loop, which else has whole row groups
+CHUNK_ROWS = batch.usual_rows(8)  # of the table of eight numbers
 SMALL_CHUNK = 8192  # rows; against the usual chunks it tells what each takes
 SLOW = ("pandas",)  # takes as long as all others together, and so its turn is the first only
 POLL = 0.02  # seconds between two looks at a process
@@ -257,7 +259,7 @@ def programs_of(part, data, name, rows):
         }
     return {
         "ours": ours(data, name, rows, "parquet"),
-        "batches": peer("parquet_loop", data, name, rows, "parquet", batch.CHUNK_ROWS),
+        "batches": peer("parquet_loop", data, name, rows, "parquet", LOOP_ROWS),
         "groups": peer("parquet_loop", data, name, rows, "parquet", BLOCK),
     }
 
@@ -483,7 +485,7 @@ def client(data, kind):
             if kind == "parquet":
                 break
             yield dataclasses.replace(scored, after=chunk.after, share=chunk.share)
-        for number in range(-(-ROWS // batch.CHUNK_ROWS) if kind == "parquet" else 0):
+        for number in range(-(-ROWS // CHUNK_ROWS) if kind == "parquet" else 0):
             yield dataclasses.replace(scored, after=(0, 0, number + 1))
 
     with output_of(data, kind) as to:
@@ -543,7 +545,7 @@ class Costs:
         """
         turns, rows = results["measured"]["costs"]["turns"], results["rows"]
         sizes = results["measured"]["costs"]["bytes"][kind]
-        more = rows / SMALL_CHUNK - rows / batch.CHUNK_ROWS
+        more = rows / SMALL_CHUNK - rows / CHUNK_ROWS
 
         def median(value):
             return max(0.0, statistics.median(map(value, turns)))
@@ -582,7 +584,7 @@ class Costs:
         """
         return {
             "workers": rows * self.row / workers,
-            "client": rows * (self.client + self.task / batch.CHUNK_ROWS + self.moved * self.byte),
+            "client": rows * (self.client + self.task / CHUNK_ROWS + self.moved * self.byte),
             "network": rows * self.moved / NETWORK,
         }
 
