@@ -10,7 +10,6 @@ import os
 import threading
 
 MANY = 10_000  # rows that are worth a second thread
-THREADS = 0  # for these: as many as there are cores; what shares them with others of its kind, as a worker does, sets 1
 
 
 class Session:
@@ -37,10 +36,11 @@ class Session:
         def session(threads):
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting takes cores from others
             return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
         self._one = session(1)  # more threads only cost, for a row or a few
-        self._many = functools.cache(lambda: session(THREADS))  # made when there is work for them
+        self._many = functools.cache(lambda: session(0))  # as many as there are cores; made when there is work for them
         self._of_thread = threading.local()
 
     def __call__(self, x):

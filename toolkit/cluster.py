@@ -38,7 +38,7 @@ ABSENT = 15.0  # seconds without any worker
 LOOK = 2.0  # seconds until it is looked whether there still is one
 TRIES = 3  # of a chunk
 A_THREAD = 2  # chunks under way: one that is scored, and one that is there when it is done
-TOGETHER = 4  # chunks of a file that a worker reads itself, at most
+TOGETHER = 8  # chunks of a file that a worker reads itself, at most
 FETCHED = 3  # parts that are brought here before their turn
 PREFIX = "mlops-cookbook"
 

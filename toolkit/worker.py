@@ -15,7 +15,6 @@ import tempfile
 from distributed import WorkerPlugin
 
 import mlib
-from core import session
 from toolkit import scoring
 
 
@@ -41,7 +40,6 @@ class Job(WorkerPlugin):
         self._model = await asyncio.to_thread(self._load)
 
     def _load(self):
-        session.THREADS = 1  # each thread of the worker has a chunk of its own
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, f"model.{self._form}")
             with open(path, "wb") as file:
