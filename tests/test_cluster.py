@@ -272,6 +272,31 @@ def test_a_worker_that_is_killed_in_the_middle_changes_no_byte(tables, model, tm
     assert away == here
 
 
+@pytest.mark.long
+def test_a_chunk_that_every_worker_dies_of_is_given_up(tables, model, tmp_path):
+    """As where there is too little memory; the scheduler here gives up at the first."""
+    from distributed import Client
+
+    def die(*_):
+        os._exit(1)
+
+    def be_ill():
+        from toolkit import scoring
+
+        scoring.score = die
+
+    def be_strict(dask_scheduler):
+        dask_scheduler.allowed_failures = 0
+
+    with started(tmp_path / "cluster", workers=2) as there, cluster.engine(there.address) as engine:
+        with Client(there.address, set_as_default=False) as client:
+            client.run(be_ill)
+            client.run_on_scheduler(be_strict)
+        with pytest.raises(UnreachableError, match=r"A chunk was lost with its worker .* fewer --chunk-rows need less"):
+            batch.score_file(tables / "in.csv", tmp_path / "out.csv", model, engine=engine, chunk_rows=1000)
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_ctrl_c_ends_a_cluster_that_was_started_here_without_a_word_of_its_workers(tables, model, tmp_path):
     """It is heard by all processes of a terminal; 2100 chunks of one row take longer than that."""
     options = ["--engine", "dask", "--chunk-rows", "1", "--model", str(model)]
