@@ -574,6 +574,22 @@ def test_however_many_columns_there_are_a_chunk_has_rows():
     assert batch.usual_rows(0) == 131_072
 
 
+@pytest.mark.long
+def test_ten_million_rows_are_each_answered_in_their_order(model, tmp_path):
+    weights = np.random.default_rng(0).uniform(100, 350, 10_000_000)
+    weights[::1_000_003] = np.nan
+    pq.write_table(pa.table({"Weight": weights}), tmp_path / "in.parquet")
+    summary = batch.score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", model, only=["height_inches"])
+    assert (summary.rows, summary.rejects) == (10_000_000, 10)
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert np.array_equal(found["Weight"].to_numpy(), weights, equal_nan=True)
+    low, high = mlib.load_model(model).predict(np.array([[100.0], [350.0]]))  # it is a line
+    line = low + (high - low) * (weights - 100) / 250
+    heights = found["height_inches"].to_numpy()
+    assert np.array_equal(np.isnan(heights), np.isnan(weights))
+    assert np.nanmax(np.abs(heights - line)) <= 0.005 + 1e-9  # they are rounded to hundredths
+
+
 class EndedError(Exception):
     """Somebody ends the work."""
 
