@@ -466,7 +466,10 @@ def engine_of(kind, scheduler):
 def kept(rows, to, error=None):
     """Say what an ended batch leaves behind."""
     is_kept = rows and to != "-" and "://" not in to and not isinstance(error, mlib.GateError)
-    return f" {rows:,} rows are done and kept; --resume goes on behind them." if is_kept else ""
+    if not is_kept:
+        return ""
+    where = ", if the input is the same again" if isinstance(error, mlib.DataError) else ""
+    return f" {rows:,} rows are done and kept; --resume goes on behind them{where}."
 
 
 @cli.command("health")

@@ -133,13 +133,14 @@ def _shape(model):
 def _plain(column):
     """A column in one piece, and not as a dictionary."""
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column  # it lacks most functions
 
 
 def _values(feature, column, has_commas):
     """The numbers of a column (NaN for what is missing or cannot be read), and which could not be read."""
     kind, unread = column.type, np.zeros(len(column), dtype=bool)
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     is_moment = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if feature.kind == "number" and is_text:
         return _numbers_of_text(feature, column, has_commas)

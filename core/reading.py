@@ -13,8 +13,10 @@ and Parquet. What it had to assume of a file it says in a notice; what it cannot
 
 import codecs
 import collections
+import contextlib
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import itertools
@@ -99,7 +101,7 @@ def read_table(path, encoding=None):
     >>> int(table["Weight"].min()), sha256[:6], notices
     (145, '3eb759', [])
     """
-    _check_encoding(encoding)
+    check_encoding(encoding)
     found = None if encoding else _big_csv(path)
     if found:
         return found
@@ -274,12 +276,14 @@ def parse_csv(content, name, columns=None):
     return _csv_rows(text, separator, name, columns), separator != ","
 
 
-def parse_line(text):
+def parse_line(text, keys=None):
     """Read a line of JSON lines.
 
     Parameters
     ----------
     text : str
+    keys : frozenset of str, optional
+        Those that may not stand twice in an object; of others the last counts. All of them unless told.
 
     Returns
     -------
@@ -296,7 +300,7 @@ def parse_line(text):
     {'Weight': 200}
     """
     try:
-        value, end = DECODER.raw_decode(text.strip())
+        value, end = _decoder(keys).raw_decode(text.strip())
     except RecursionError as error:
         raise DataError("it is nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -365,12 +369,15 @@ def look(start, path, encoding=None, is_csv=True):
     >>> look(b"Name;Weight\nJoe;81,5\n", "players.csv")
     Look(encoding='utf-8', separator=';', columns=['Name', 'Weight'], lines=1, commas=True, notices=[])
     """
-    _check_encoding(encoding)
+    check_encoding(encoding)
     whole = start[: start.rfind(b"\n") + 1] or start
     wide = next((name for mark, name in WIDE_BOMS.items() if start.startswith(mark)), None)
     if encoding or wide or _is_damaged(whole):
         decoder = codecs.getincrementaldecoder(encoding or wide or "utf-8")("replace")
-        text, notices = decoder.decode(start).removeprefix("\ufeff"), []
+        try:
+            text, notices = decoder.decode(start).removeprefix("\ufeff"), []
+        except UnicodeError as error:  # of UTF-16 without a mark of the order, say
+            raise DataError(f"{path} is no {encoding or wide}: {error}.") from error
     else:
         text, notices = _text(whole, path, None)
     told = notices[0].split()[-1].rstrip(".") if notices else None  # "... was read as cp1252."
@@ -450,13 +457,21 @@ def _is_json(path, text):
 # ------------------------------------------------------------------------------------------------------- the text
 
 
-def _check_encoding(encoding):
-    """Refuse a name that no text encoding has."""
+def check_encoding(encoding):
+    """Refuse a name that no text encoding has.
+
+    Parameters
+    ----------
+    encoding : str or None
+
+    Raises
+    ------
+    OptionError
+    """
     try:
-        codecs.lookup(encoding or "utf-8")
-        b"a".decode(encoding or "utf-8")
-    except UnicodeError:
-        return  # a single byte is no text in UTF-16: it is an encoding
+        with contextlib.suppress(UnicodeDecodeError):  # a single byte is no text in UTF-16: it is an encoding
+            b"a".decode(encoding or "utf-8")
+        codecs.getincrementaldecoder(encoding or "utf-8")("replace").decode(b"")
     except (LookupError, ValueError) as error:
         raise OptionError(f"There is no encoding {encoding!r}. Name one such as utf-8, cp1252 or shift-jis.") from error
 
@@ -776,13 +791,19 @@ def _csv_rows(text, separator, path, columns=None):
 # ----------------------------------------------------------------------------------------------------------- JSON
 
 
-def _object(pairs):
-    """Make an object of its pairs; refuse a key that stands there twice."""
+def _object(pairs, keys=None):
+    """Make an object of its pairs; refuse a key (one of these, where they are told) that stands there twice."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {twice!r} stands twice in an object")
+        counts = collections.Counter(key for key, _ in pairs if keys is None or key in keys).most_common(1)
+        if counts and counts[0][1] > 1:
+            raise ValueError(f"the key {counts[0][0]!r} stands twice in an object")
     return made
+
+
+@functools.lru_cache(maxsize=8)
+def _decoder(keys):
+    return json.JSONDecoder(object_pairs_hook=lambda pairs: _object(pairs, keys), parse_constant=_constant)
 
 
 def _constant(name):
@@ -791,7 +812,7 @@ def _constant(name):
 
 
 SPACE = re.compile(r"[ \t\r\n]*")
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+DECODER = _decoder(None)
 
 
 def _json_rows(text, path, numbers=None):

@@ -80,9 +80,9 @@ def types(source, signature, columns):
         return pa.schema([source.schema.field(name) for name in columns])
     if source.format == "csv":
         return pa.schema([(name, pa.string()) for name in columns])
-    rows = []
+    rows, keys = [], frozenset(columns)
     for line in source.head.split(b"\n"):
-        value = _json(line.decode("utf-8", "replace"))[0] if line.strip() else None
+        value = _json(line.decode("utf-8", "replace"), keys)[0] if line.strip() else None
         rows += [value] if isinstance(value, dict) else []
     features = {feature.name: feature for feature in signature.features}
     found = []
@@ -93,7 +93,7 @@ def types(source, signature, columns):
             continue
         try:
             kind = pa.infer_type(cells) if cells else pa.string()
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(
                 f"{source.name}: the column {name!r} has values of several kinds, and no column of another format can. "
                 "Leave it out by naming those to --keep, or write JSON lines."
@@ -339,8 +339,9 @@ def _has_infinite(table):
 def _json_slowly(texts, records, schema, signature):
     """Read the rows one by one, to tell which are wrong, and what of them."""
     is_none, problems, objects = np.zeros(len(texts), dtype=bool), [], []
+    keys = frozenset(schema.names)  # as Arrow, which does not look at others
     for index, text in enumerate(texts):
-        value, reason = _json(text)
+        value, reason = _json(text, keys)
         if not isinstance(value, dict):
             is_none[index] = True
             expected = f"a JSON object ({reason})" if reason else "a JSON object"
@@ -364,10 +365,10 @@ def _json_slowly(texts, records, schema, signature):
     return Rows(pa.table(columns, schema=schema), records, bad, problems, is_none=is_none)
 
 
-def _json(text):
+def _json(text, keys):
     """The value of a line, or why it has none."""
     try:
-        return reading.parse_line(text), None
+        return reading.parse_line(text, keys), None
     except DataError as error:
         return None, str(error)
 
@@ -387,6 +388,6 @@ def _cell(value, field, feature):
         return None, None
     try:
         return pa.scalar(value, field.type).as_py(), None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):  # of half a character
         expected = f"{field.type}, as in the first rows"
         return None, {"field": field.name, "got": shown(value), "expected": expected}

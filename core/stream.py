@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import re
+import stat
 import sys
 import zlib
 
@@ -158,9 +159,9 @@ def find(address, kind=None, encoding=None):
     OptionError
         The format cannot be told, or nobody knows the encoding.
     """
-    address = os.fspath(address)
+    address = local(os.fspath(address))
     if encoding:
-        reading.look(b"x\n", address, encoding)  # is there one of that name?
+        reading.check_encoding(encoding)
     files, sizes, stamps = _files(address)
     kind = kind or _format(address, files)
     if address == "-":
@@ -317,6 +318,38 @@ class Reading:
 # ------------------------------------------------------------------------------------------------------ the files
 
 
+def local(name):
+    """Take a file on this machine by its path, where it is told as ``file://``.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
+    return re.sub(r"^(file|local)://", "", name)
+
+
+def is_text(text):
+    """Whether a text of JSON can be written, which half a character cannot.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_address(name):
     """Whether a name is that of a place that fsspec knows, such as ``s3://bucket/key``.
 
@@ -360,12 +393,14 @@ def open_address(address):
 
 
 @contextlib.contextmanager
-def reading_of(name):
+def reading_of(name, doing="read"):
     """Tell what goes wrong while a file is read in one line.
 
     Parameters
     ----------
     name : str
+    doing : str
+        Or written.
 
     Raises
     ------
@@ -376,10 +411,13 @@ def reading_of(name):
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         how = "cut off" if isinstance(error, EOFError) else f"damaged ({error})"
         raise DataError(f"{name} is gzip that is {how}. Copy or download it again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name} is no {error.encoding} ({error.reason}). Give --encoding.") from error
+    except UnicodeError as error:
+        reason = (
+            f"{error.encoding} ({error.reason})" if isinstance(error, UnicodeDecodeError) else f"such text ({error})"
+        )
+        raise DataError(f"{name} is no {reason}. Give --encoding.") from error
     except OSError as error:
-        raise DataError(f"Cannot read {name}: {error.strerror or error}.") from error
+        raise DataError(f"Cannot {doing} {name}: {error.strerror or type(error).__name__}.") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in (
             "botocore",
@@ -390,7 +428,7 @@ def reading_of(name):
             "aiohttp",
         ):
             raise
-        raise DataError(f"Cannot read {name}: {type(error).__name__}: {printable(str(error))}.") from error
+        raise DataError(f"Cannot {doing} {name}: {type(error).__name__}: {printable(str(error))}.") from error
 
 
 def _files(address):
@@ -410,10 +448,12 @@ def _files(address):
             found = [(scheme + each["name"], each["size"], _changes(each)) for each in found]
         elif os.path.isdir(address):
             stats = [(entry.path, entry.stat()) for entry in os.scandir(address) if entry.is_file()]
-            found = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+            found = [(path, about.st_size, about.st_mtime_ns) for path, about in stats]
         else:
-            stat = os.stat(address)
-            found = [(address, stat.st_size, stat.st_mtime_ns)]
+            about = os.stat(address)
+            if not stat.S_ISREG(about.st_mode):
+                raise OptionError(f"{address} is no file that can be read twice. Give - and let it come: - < {address}")
+            found = [(address, about.st_size, about.st_mtime_ns)]
     if len(found) != 1 or found[0][0] != address:
         found = sorted(entry for entry in found if not os.path.basename(entry[0]).startswith((".", "_")))
         if not found:
@@ -467,14 +507,18 @@ class _Standard(io.RawIOBase):
     """The standard input, of which the first bytes were read already."""
 
     def __init__(self, start):
-        self._start = start
+        self._start, self._taken = start, 0
 
     def readable(self):
         return True
 
+    def tell(self):
+        return self._taken
+
     def readinto(self, room):
         piece = self._start[: len(room)] or sys.stdin.buffer.read(len(room))
         self._start = self._start[len(piece) :]
+        self._taken += len(piece)
         room[: len(piece)] = piece
         return len(piece)
 
@@ -489,7 +533,7 @@ class _Text:
         is_plain = source.encoding == "utf-8"
         self._text = None if is_plain else io.TextIOWrapper(self._bytes, source.encoding, STRAY, newline="")
         self._can_seek = is_plain and name != "-"
-        self._failure = None
+        self._failure, self._ahead = None, b""
 
     def __enter__(self):
         return self
@@ -500,7 +544,10 @@ class _Text:
                 file.close()
 
     def read(self, size):
-        """Read so many bytes, or characters."""
+        """Read so many bytes, or characters; or what `skip` read too much."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            return ahead
         if self._text:
             return self._text.read(size).encode("utf-8", STRAY)
         return self._unpacked(size) if self._bytes is not self._file else self._bytes.read(size)
@@ -510,9 +557,9 @@ class _Text:
         if self._failure:
             raise self._failure
         pieces = []
-        for _ in range(-(-size // SMALL)):
+        for place in range(0, size, SMALL):
             try:
-                pieces.append(self._bytes.read(SMALL))
+                pieces.append(self._bytes.read(min(SMALL, size - place)))
             except (EOFError, OSError, zlib.error) as error:
                 self._failure = error
                 break
@@ -529,6 +576,7 @@ class _Text:
             piece = self.read(min(PIECE, offset))
             if not piece:
                 raise EOFError
+            self._ahead = piece[offset:]  # of characters, some take several bytes
             offset -= len(piece)
 
     def done(self):
@@ -611,6 +659,11 @@ def _begin(source, number):
     if source.format != "csv" or not start:
         return _behind_header(start, 0)
     found = reading.look(start, name, source.encoding)
+    if found.columns == source.columns and found.separator != source.separator:
+        raise DataError(
+            f"{name} separates its columns by {found.separator!r}, and {source.files[0]} by {source.separator!r}. "
+            "Score it by itself."
+        )
     if found.columns != source.columns:
         raise DataError(
             f"{name} has another header than {source.files[0]}: {', '.join(found.columns)}. Score it by itself."
@@ -625,6 +678,9 @@ def _keys(head):
         with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
             keys.update(dict.fromkeys(row) if isinstance(row, dict) else {})
+    odd = next((key for key in keys if not is_text(key)), None)
+    if odd is not None:
+        raise DataError(f"The first rows have a key that is no text: {odd!a}. Write it otherwise.")
     return list(keys)
 
 
@@ -661,13 +717,12 @@ def record_ends(data, start, is_open, separator):
     if not is_open and not quotes.size:
         return lines, False
     counts = np.bincount(np.searchsorted(lines, quotes, side="right"), minlength=len(lines))
-    is_open_after = np.full(len(lines), is_open)
-    mark = separator.encode()
-    for i in np.flatnonzero(counts % 2).tolist():
+    changing, states, mark = np.flatnonzero(counts % 2), [is_open], separator.encode()
+    for i in changing.tolist():
         line = data[lines[i - 1] if i else start : lines[i]]
-        is_open = _is_open_after(line, is_open, mark)
-        is_open_after[i:] = is_open
-    return lines[~is_open_after], is_open
+        states.append(_is_open_after(line, states[-1], mark))
+    is_open_after = np.repeat(states, np.diff([0, *changing, len(lines)]))
+    return lines[~is_open_after], states[-1]
 
 
 def _is_open_after(line, is_open, separator):

@@ -251,12 +251,12 @@ def score_file(
     mlib.GateError
         There are more rejects than `max_rejects`.
     """
-    source, to = os.fspath(source), os.fspath(to)
+    source, to = stream.local(os.fspath(source)), stream.local(os.fspath(to))
     model = model if isinstance(model, mlib.Model) else mlib.load_model(model)
     signature, engine = model.signature, engine or on_all_cores
     kind, to_kind, is_packed = _formats(source, to, format)
-    _check_apart(source, to)
     found = stream.find(source, kind, encoding)
+    _check_apart(found.files, to)
     plan = scoring.plan_for(
         found,
         signature,
@@ -310,16 +310,22 @@ def _formats(source, to, given):
     return kind or given, to_kind or given, to.lower().endswith(".gz")
 
 
-def _check_apart(source, to):
+def _check_apart(files, to):
     """Refuse to write over what is read."""
-    if source != "-" and os.path.exists(source) and os.path.realpath(source) == os.path.realpath(to):
-        raise mlib.OptionError(f"{to} is the input. Name another file for the output.")
+    if to == output.STANDARD:
+        return
+    real = (lambda name: name) if stream.is_address(to) else os.path.realpath
+    read = {real(name) for name in files if name != "-" and stream.is_address(name) == stream.is_address(to)}
+    for name in output.names_of(to):
+        if real(name) in read:
+            raise mlib.OptionError(f"{name} is the input. Name another file for the output.")
 
 
 def _notices(source, signature):
     """What is assumed of the input's columns."""
     absent = [feature.name for feature in signature.features if feature.name not in source.columns]
-    return [f"Taken as missing in every row: {', '.join(absent)}."] if absent else []
+    where = "where a row does not have it" if source.format == "jsonl" else "in every row"
+    return [f"Taken as missing {where}: {', '.join(absent)}."] if absent else []
 
 
 def _identity(plan, signature, chunk_rows):
@@ -377,7 +383,7 @@ def _rejects(source, scored, before):
         where["row"] = before + problem["index"] + 1
         rest = {name: value for name, value in problem.items() if name != "index"}
         lines.append(json.dumps({**where, **rest}, ensure_ascii=False) + "\n")
-    return "".join(lines).encode()
+    return "".join(lines).encode("utf-8", "backslashreplace")  # half a character is written as JSON escapes it
 
 
 def _progress(state, resumed, share, seconds):

@@ -77,7 +77,7 @@ def cells_of_csv(column, separator, has_commas=False):
     return pc.if_else(needs, quoted, texts)
 
 
-def lines_of_csv(columns, separator, has_commas=False):
+def lines_of_csv(columns, separator, has_commas=False, is_rest=False):
     """Write columns as lines of CSV, without line ends.
 
     Parameters
@@ -86,6 +86,8 @@ def lines_of_csv(columns, separator, has_commas=False):
     separator : str
     has_commas : bool
         As of `cells_of_csv`.
+    is_rest : bool
+        Whether other columns stand before: else a line that has one cell, which is empty, would be blank and so no row.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def lines_of_csv(columns, separator, has_commas=False):
     """
     cells = [cells_of_csv(column, separator, has_commas) for column in columns]
     lines = joined([part for cell in cells for part in (separator, cell)][1:])
-    return pc.if_else(pc.equal(lines, ""), '""', lines) if len(columns) == 1 else lines  # a blank line is no row
+    return pc.if_else(pc.equal(lines, ""), '""', lines) if len(columns) == 1 and not is_rest else lines
 
 
 def members_of_json(columns):

@@ -21,6 +21,7 @@ from core.stream import is_address, open_address, reading_of
 
 PIECE = 4 * 1024**2  # bytes that are read at once
 STANDARD = "-"
+PART, BESIDE = ".part", (".rejects", ".journal")  # what is there until it is whole
 
 
 class OutputError(mlib.Error):
@@ -76,6 +77,21 @@ def rejects_path(address):
     return f"{address}.rejects.jsonl"
 
 
+def names_of(address):
+    """Name all that is written of an output.
+
+    Parameters
+    ----------
+    address : str
+
+    Returns
+    -------
+    list of str
+    """
+    parts = [] if is_address(address) else [f"{address}{end}" for end in (PART, *(PART + end for end in BESIDE))]
+    return [address, rejects_path(address), *parts]
+
+
 @contextlib.contextmanager
 def _writing(name):
     """Tell in one line why something cannot be written."""
@@ -98,8 +114,8 @@ class LocalOutput:
 
     def __init__(self, path, identity, is_resumed):
         self.name, self._path = path, os.path.realpath(path)  # where it is a link, the file that it names
-        part = f"{self._path}.part"
-        self._paths = part, f"{part}.rejects", f"{part}.journal"
+        part = f"{self._path}{PART}"
+        self._paths = part, *(f"{part}{end}" for end in BESIDE)
         self._identity, self.notes = identity, []
         self._check()
         with contextlib.ExitStack() as files, _writing(path):
@@ -259,14 +275,14 @@ class BucketOutput:
 
     def __init__(self, address):
         self.name = address
-        with reading_of(address):
+        with reading_of(address, "write"):
             self._system, path = open_address(address)
             self._paths = path, rejects_path(path)
             self._files = [self._system.open(path, "wb"), None]  # that of the rejects when there are some
 
     def write(self, data, rejects, _note):
         """Write a piece."""
-        with reading_of(self.name):
+        with reading_of(self.name, "write"):
             self._files[0].write(data)
             if rejects:
                 self._files[1] = self._files[1] or self._system.open(self._paths[1], "wb")
@@ -275,12 +291,12 @@ class BucketOutput:
     def finish(self):
         """Give it its name."""
         self.finish_rejects()
-        with reading_of(self.name):
+        with reading_of(self.name, "write"):
             self._close(0)
 
     def finish_rejects(self):
         """Give the rejects their name, where there are some; those of an earlier output go."""
-        with reading_of(self.name):
+        with reading_of(self.name, "write"):
             if self._files[1]:
                 self._close(1)
             elif self._system.exists(self._paths[1]):
@@ -306,6 +322,10 @@ class StandardOutput:
     """The standard output; rejects go to stderr, a line of JSON each."""
 
     name, notes = "the standard output", ()
+
+    def __init__(self):
+        if sys.stdout is None:
+            raise OutputError("Cannot write the standard output: it is closed.")
 
     def write(self, data, rejects, _note):
         """Write a piece."""

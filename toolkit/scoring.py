@@ -131,10 +131,14 @@ def plan_for(source, signature, to, *, is_packed=False, keep=None, only=None, in
         raise mlib.OptionError("Parquet packs its columns itself: leave out the .gz.")
     if interval:
         _check_interval(signature)
-    present = [feature.name for feature in signature.features if feature.name in source.columns]
+    is_open = source.format == "jsonl"  # later rows may have what the first have not
+    if is_open and not source.columns:
+        raise mlib.DataError(f"{source.title} has no JSON object in its first rows. It needs one a line.")
+    names = [feature.name for feature in signature.features]
+    present = [name for name in names if name in source.columns or is_open]
     for feature in signature.features:
-        if feature.name not in present and not feature.missing:
-            others = [name for name in source.columns if name not in present]
+        if feature.name not in source.columns and not feature.missing:
+            others = [name for name in source.columns if name not in names]
             raise mlib.DataError(
                 f"{source.title} has no column {feature.name!r}.{mlib.did_you_mean(feature.name, others)} It has: "
                 f"{', '.join(source.columns) or 'none'}."
@@ -307,7 +311,7 @@ def packed(data):
 def _spliced(plan, rows, answer):
     """The text of each row, with the answer behind."""
     if plan.format == "csv":
-        texts = formats.lines_of_csv(list(answer.values()), plan.separator, plan.has_commas)
+        texts = formats.lines_of_csv(list(answer.values()), plan.separator, plan.has_commas, is_rest=True)
         return formats.joined([rows.records, plan.separator, texts, "\n"])
     _check_keys(plan, rows)
     records = pc.if_else(pa.array(rows.is_none), "{}", rows.records) if rows.is_none.any() else rows.records
