@@ -397,6 +397,15 @@ def test_a_folder_is_read_in_the_order_of_its_names(model, tmp_path):
         batch.score_file(folder, tmp_path / "out.jsonl", model)
 
 
+def test_a_folder_has_one_separator(model, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "a.csv").write_text("Name,Weight\nJoe,180\n")
+    (folder / "b.csv").write_text("Name;Weight\nLee;200\n")
+    with pytest.raises(mlib.DataError, match=r"b\.csv separates its columns by ';', and .*a\.csv by ','"):
+        batch.score_file(folder, tmp_path / "out.csv", model)
+
+
 def test_rejects_of_a_folder_name_their_file(model, tmp_path):
     folder = tmp_path / "parts"
     folder.mkdir()
@@ -871,6 +880,120 @@ def test_rows_go_from_the_standard_input_to_the_standard_output(model, to):
     assert b"Rows         2" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("pack", "encoding"),
+    [(gzip.compress, "utf-8"), (bytes, "cp1252"), (bytes, "utf-16"), (gzip.compress, "utf-16")],
+)
+@pytest.mark.parametrize("count", [1, 200_000])
+def test_the_standard_input_may_be_packed_and_of_any_encoding(model, tmp_path, pack, encoding, count):
+    """A few rows, and more than is read to tell what it is; with letters of two bytes in the header."""
+    rows = "Größe,Weight\n" + "José,180\nLee,200\n" * count
+    command = [sys.executable, "utilscli.py", "batch", "-", tmp_path / "out.csv", "--model", model, "--quiet", "--json"]
+    done = subprocess.run(
+        [*command, "--encoding", encoding], cwd=ROOT, env=ENVIRONMENT, input=pack(rows.encode(encoding)),
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["rows"] == 2 * count
+    lines = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[:2] for line in lines[:2]] == [["Größe", "Weight"], ["José", "180"]]
+    assert (len(lines), lines[-1].split(",")[:2]) == (2 * count + 1, ["Lee", "200"])
+
+
+def test_a_closed_standard_output_is_one_line(model, tmp_path):
+    path = write(tmp_path / "in.csv", [{"Weight": "180"}], ["Weight"])
+    done = run("sh", "-c", f"{sys.executable} utilscli.py batch {path} - --model {model} >&-")
+    assert (done.returncode, done.stderr) == (1, "Error: Cannot write the standard output: it is closed.\n")
+
+
+def test_a_pipe_is_refused_as_it_is_looked_at_first(model, tmp_path):
+    os.mkfifo(tmp_path / "in.csv")
+    with pytest.raises(mlib.OptionError, match=r"no file that can be read twice\. Give - and let it come: - <"):
+        batch.score_file(tmp_path / "in.csv", tmp_path / "out.csv", model)
+
+
+@pytest.mark.parametrize(
+    ("source", "to"),
+    [
+        ("in.csv", "file://{folder}/in.csv"),
+        ("file://{folder}/in.csv", "in.csv"),
+        ("out.csv.part", "out.csv"),
+        ("out.csv.part.journal", "out.csv"),
+        ("out.csv.rejects.jsonl", "out.csv"),
+        (".", "in.csv"),
+    ],
+)
+def test_no_input_is_written_over(model, tmp_path, monkeypatch, source, to):
+    monkeypatch.chdir(tmp_path)
+    name = "in.csv" if source == "." else source.rpartition("/")[2]
+    (tmp_path / name).write_text('{"Weight": 180}\n' if name.endswith("jsonl") else "Weight\n180\n")
+    before = (tmp_path / name).read_bytes()
+    source, to = source.format(folder=tmp_path), to.format(folder=tmp_path)
+    with pytest.raises(mlib.OptionError, match="is the input"):
+        batch.score_file(source, to, model, format="csv" if "part" in name else None)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_address_is_the_file(model, tmp_path):
+    path = write(tmp_path / "in.csv", [{"Weight": "180"}, {"Weight": "x"}], ["Weight"])
+    batch.score_file(f"file://{path}", f"file://{tmp_path}/out.csv", model)
+    before = contents(tmp_path, "out.csv")
+    with pytest.raises(mlib.GateError):
+        batch.score_file(path, f"file://{tmp_path}/out.csv", model, max_rejects=batch.Limit(0))
+    assert contents(tmp_path, "out.csv") == before
+
+
+@pytest.mark.parametrize("count", [1200, 30_000])
+@pytest.mark.parametrize("late", [3.5, "3.5"])
+def test_a_feature_that_comes_late_in_json_lines_counts(mixed, tmp_path, count, late):
+    """The first thousand rows tell what columns there are, but no feature is left out by that."""
+    row = {"g": "a", "k": 11, "b": "yes", "d": "2020-03-01"}
+    lines = [json.dumps(row)] * count + [json.dumps({**row, "x": late})]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    for to in ("jsonl", "csv"):
+        summary = batch.score_file(tmp_path / "in.jsonl", tmp_path / f"out.{to}", mixed)
+        assert (summary.rows, summary.rejects) == (count + 1, 0)
+        found = [float(each["y"]) for each in read(tmp_path / f"out.{to}")[-2:]]
+        assert found == pytest.approx([mlib.predict(each, mixed)["y"] for each in (row, {**row, "x": 3.5})])
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 10])
+def test_a_row_is_no_reject_for_its_neighbours(model, tmp_path, chunk_rows):
+    """A key that no feature has may stand twice; one that a feature has may not."""
+    lines = ['{"Weight": 180, "a": 1, "a": 2}', "no row", '{"Weight": 180, "Weight": 190}', '{"Weight": 200}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    batch.score_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", model, chunk_rows=chunk_rows)
+    assert [each["row"] for each in rejects(tmp_path / "out.jsonl")] == [2, 3]
+
+
+@pytest.mark.parametrize("to", ["jsonl", "csv", "parquet"])
+def test_half_a_character_is_a_reject_where_it_cannot_be_written(model, tmp_path, to):
+    lines = ['{"Weight": "\\ud800", "N": "a"}', '{"Weight": 180, "N": "\\ud800"}', '"\\ud800"', '{"Weight": 200}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    batch.score_file(tmp_path / "in.jsonl", tmp_path / f"out.{to}", model)
+    assert [each["row"] for each in rejects(tmp_path / f"out.{to}")] == ([1, 3] if to == "jsonl" else [1, 2, 3])
+    assert rejects(tmp_path / f"out.{to}")[0]["got"] == "\ud800"
+    (tmp_path / "in.jsonl").write_text('{"Weight": 180, "\\ud800": 1}\n')
+    with pytest.raises(mlib.DataError, match="have a key that is no text"):
+        batch.score_file(tmp_path / "in.jsonl", tmp_path / f"out.{to}", model)
+
+
+def test_a_view_of_texts_is_read_as_texts(model, tmp_path):
+    pq.write_table(pa.table({"Weight": pa.array(["180", "x", None], pa.string_view())}), tmp_path / "in.parquet")
+    summary = batch.score_file(tmp_path / "in.parquet", tmp_path / "out.csv", model)
+    assert (summary.rows, summary.rejects) == (3, 2)
+
+
+def test_no_answer_is_an_empty_cell_where_others_stand_before(model, tmp_path):
+    """Two quotes are a text for strict readers, and only where a line would be blank without them."""
+    path = write(tmp_path / "in.csv", [{"Weight": "180"}, {"Weight": "x"}], ["Weight"])
+    batch.score_file(path, tmp_path / "out.csv", model, only=["height_inches"])
+    assert (tmp_path / "out.csv").read_text().splitlines()[1:] == ["180,72.16", "x,"]
+    batch.score_file(path, tmp_path / "out.csv", model, keep=[], only=["height_inches"])
+    assert (tmp_path / "out.csv").read_text().splitlines()[1:] == ["72.16", '""']
+
+
 def test_one_format_is_enough_where_the_other_is_told_by_name(model, tmp_path):
     rows = b'{"Weight": 180}\n'
     assert invoke("-", tmp_path / "out.parquet", "--format", "jsonl", "--model", model, input=rows).exit_code == 0
@@ -897,6 +1020,10 @@ def test_one_format_is_enough_where_the_other_is_told_by_name(model, tmp_path):
         (["in.csv", "out.csv", "--model", "none.joblib"], 1, "none.joblib"),
         (["in.csv", "out.csv", "--max-rejects", "0"], 5, "1 of 2 rows are rejects, and 0 were allowed."),
         (["nosuch://a/b.csv", "out.csv"], 1, "nosuch://a/b.csv is no address that is known here"),
+        (["in.csv", "out.csv", "--encoding", "idna"], 2, "There is no encoding 'idna'."),
+        (["in.csv", "out.csv", "--encoding", "base64"], 2, "There is no encoding 'base64'."),
+        (["in.csv", "out.csv", "--encoding", "utf-16"], 1, "in.csv is no utf-16: UTF-16 stream does not start with"),
+        (["empty.jsonl", "out.csv"], 1, "empty.jsonl has no JSON object in its first rows. It needs one a line."),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_its_exit_code(model, tmp_path, monkeypatch, arguments, code, says):
@@ -906,6 +1033,7 @@ def test_a_mistake_is_one_line_and_its_exit_code(model, tmp_path, monkeypatch, a
         write(tmp_path / name.replace("data", "csv"), [{"Weight": "180"}, {"Weight": "x"}], ["Weight"])
     (tmp_path / "in.data").write_text("Weight\n180\n")
     (tmp_path / "array.json").write_text('[{"Weight": 180}]')
+    (tmp_path / "empty.jsonl").write_text("")
     result = invoke(*arguments)
     assert result.exit_code == code, result.output
     assert says in " ".join(result.stderr.split())

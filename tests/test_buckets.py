@@ -72,6 +72,20 @@ def test_objects_are_read_and_written_as_files_are(bucket, model, tmp_path, kind
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
 
 
+def test_no_object_that_is_read_is_written_over(bucket, model):
+    bucket.put_object(Bucket="rows", Key="in.csv", Body=ROWS)
+    with pytest.raises(mlib.OptionError, match="is the input"):
+        batch.score_file("s3://rows/in.csv", "s3://rows/in.csv", model)
+    assert content(bucket, "in.csv") == ROWS
+
+
+def test_a_bucket_that_is_not_there_cannot_be_written(bucket, model, tmp_path):
+    (tmp_path / "in.csv").write_bytes(ROWS)
+    with pytest.raises(mlib.Error, match="Cannot write s3://no-such-bucket/out"):
+        batch.score_file(tmp_path / "in.csv", "s3://no-such-bucket/out.csv", model)
+    assert not keys(bucket)
+
+
 def test_the_objects_of_a_folder_are_read_in_the_order_of_their_names(bucket, model, tmp_path):
     for key, weight in {"b": 200, "a": 180, "c": 220}.items():
         bucket.put_object(Bucket="rows", Key=f"parts/{key}.csv", Body=f"Weight\n{weight}\n".encode())
