@@ -260,21 +260,23 @@ def answers(signature, values, checked, keys):
         makers = [lambda: _classes(signature, values, bad)]
         makers += [lambda column=column: pa.array(column, mask=bad) for column in values.T]
     else:
-        makers = [lambda: _numbers(signature, values, bad)]
+        told = hundredths(values) if signature.human else values
+        makers = [lambda: pa.array(told, mask=bad)]
         if signature.human:
-            makers.append(lambda: _heights(hundredths(values), bad))
+            makers.append(lambda: _heights(told, bad))
     makers += [
-        lambda: _numbers(signature, values - signature.interval["half_width"], bad),
-        lambda: _numbers(signature, values + signature.interval["half_width"], bad),
+        lambda: _bound(signature, values, bad, -1),
+        lambda: _bound(signature, values, bad, 1),
         lambda: _warnings(signature, checked),
     ]
     named = dict(zip(answer_names(signature, interval=True, warnings=True), makers, strict=True))
     return {key: named[key]() for key in keys}
 
 
-def _numbers(signature, values, bad):
-    """Numbers as they are answered."""
-    return pa.array(hundredths(values) if signature.human else values, mask=bad)
+def _bound(signature, values, bad, sign):
+    """An end of the prediction interval."""
+    end = values + sign * signature.interval["half_width"]
+    return pa.array(hundredths(end) if signature.human else end, mask=bad)
 
 
 def _classes(signature, values, bad):

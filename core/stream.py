@@ -332,24 +332,6 @@ def local(name):
     return re.sub(r"^(file|local)://", "", name)
 
 
-def is_text(text):
-    """Whether a text of JSON can be written, which half a character cannot.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    bool
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def is_address(name):
     """Whether a name is that of a place that fsspec knows, such as ``s3://bucket/key``.
 
@@ -678,10 +660,19 @@ def _keys(head):
         with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
             keys.update(dict.fromkeys(row) if isinstance(row, dict) else {})
-    odd = next((key for key in keys if not is_text(key)), None)
+    odd = next((key for key in keys if not _is_text(key)), None)
     if odd is not None:
         raise DataError(f"The first rows have a key that is no text: {odd!a}. Write it otherwise.")
     return list(keys)
+
+
+def _is_text(key):
+    """Whether it can be written, which half a character cannot."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def record_ends(data, start, is_open, separator):
