@@ -399,7 +399,9 @@ def reading_of(name, doing="read"):
         )
         raise DataError(f"{name} is no {reason}. Give --encoding.") from error
     except OSError as error:
-        raise DataError(f"Cannot {doing} {name}: {error.strerror or type(error).__name__}.") from error
+        reason = error.strerror or str(error).rstrip(".")  # of buckets it is the name again
+        reason = type(error).__name__ if name.endswith(reason) else reason
+        raise DataError(f"Cannot {doing} {name}: {reason}.") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in (
             "botocore",
