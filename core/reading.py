@@ -376,8 +376,11 @@ def look(start, path, encoding=None, is_csv=True):
         decoder = codecs.getincrementaldecoder(encoding or wide or "utf-8")("replace")
         try:
             text, notices = decoder.decode(start).removeprefix("\ufeff"), []
-        except UnicodeError as error:  # of UTF-16 without a mark of the order, say
-            raise DataError(f"{path} is no {encoding or wide}: {error}.") from error
+        except UnicodeError as error:  # all else is replaced; Pythons say it in words of their own
+            name = encoding or wide
+            raise DataError(
+                f"{path} is no {name}: it does not begin with a byte order mark. Name {name}-le, {name}-be or another."
+            ) from error
     else:
         text, notices = _text(whole, path, None)
     told = notices[0].split()[-1].rstrip(".") if notices else None  # "... was read as cp1252."

@@ -1022,7 +1022,7 @@ def test_one_format_is_enough_where_the_other_is_told_by_name(model, tmp_path):
         (["nosuch://a/b.csv", "out.csv"], 1, "nosuch://a/b.csv is no address that is known here"),
         (["in.csv", "out.csv", "--encoding", "idna"], 2, "There is no encoding 'idna'."),
         (["in.csv", "out.csv", "--encoding", "base64"], 2, "There is no encoding 'base64'."),
-        (["in.csv", "out.csv", "--encoding", "utf-16"], 1, "in.csv is no utf-16: UTF-16 stream does not start with"),
+        (["in.csv", "out.csv", "--encoding", "utf-16"], 1, "in.csv is no utf-16: it does not begin with a byte"),
         (["empty.jsonl", "out.csv"], 1, "empty.jsonl has no JSON object in its first rows. It needs one a line."),
     ],
 )  # fmt: skip

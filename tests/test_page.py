@@ -545,7 +545,11 @@ def pixels(tab):
     return tab.evaluate(
         """() => {
             const canvas = document.querySelector("#chart canvas");
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            // Through a copy: a browser complains of a canvas that is read again and again.
+            const copy = new OffscreenCanvas(canvas.width, canvas.height);
+            const pencil = copy.getContext("2d", { willReadFrequently: true });
+            pencil.drawImage(canvas, 0, 0);
+            const { data } = pencil.getImageData(0, 0, canvas.width, canvas.height);
             let drawn = 0, digest = 0;
             for (let i = 0; i < data.length; i += 4) {
                 if (data[i + 3]) drawn++;
