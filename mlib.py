@@ -559,7 +559,7 @@ def _split(goal, task, tsize, seed, path, notices):
     held_out = math.ceil(len(rows) * tsize)
     if held_out < 2 or len(rows) - held_out < 2:
         raise DataError(
-            f"{path} has {len(rows)} rows; a test size of {tsize:g} holds out {held_out} of them and leaves "
+            f"{len(rows)} rows of {path} are used; a test size of {tsize:g} holds out {held_out} of them and leaves "
             f"{len(rows) - held_out} to train on. Both parts need at least 2: more rows, or another test size."
         )
     strata = None

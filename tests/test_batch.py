@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -466,6 +467,24 @@ def test_a_byte_that_is_none_of_a_given_encoding_costs_its_row_alone(model, tmp_
     assert [row["height_inches"] != "" for row in read(tmp_path / "out.csv")] == [True, False, True]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("before", [1, 200_000])
+def test_a_nul_byte_costs_its_row_alone_wherever_it_is(model, tmp_path, kind, before):
+    row = {"csv": b"180\n", "jsonl": b'{"Weight": 180}\n'}[kind]
+    path = tmp_path / f"in.{kind}"
+    path.write_bytes(b"Weight\n" * (kind == "csv") + row * before + row.replace(b"8", b"8\0") + row * 2)
+    summary = batch.score_file(path, tmp_path / f"out.{kind}", model)
+    assert (summary.rows, summary.rejects) == (before + 3, 1)
+    assert {each["row"] for each in rejects(tmp_path / f"out.{kind}")} == {before + 1}
+
+
+@pytest.mark.parametrize("content", ["Weight\n180\n190\n".encode("utf-16-le"), b"Wei\0ght\n180\n190\n"])
+def test_nul_bytes_that_are_not_of_single_rows_are_told(model, tmp_path, content):
+    (tmp_path / "in.csv").write_bytes(content)
+    with pytest.raises(mlib.DataError, match=r"in\.csv has a NUL byte \(line 1\)"):
+        batch.score_file(tmp_path / "in.csv", tmp_path / "out.csv", model)
+
+
 def test_lines_that_are_no_objects_are_told(model, tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_text(
@@ -771,16 +790,132 @@ def test_a_file_that_grows_too_large_is_one_line_and_goes_on(model, tmp_path):
     ("to", "says"),
     [
         ("none/out.csv", "there is no folder"),
-        ("folder.csv", "it is a folder"),
+        ("none/folder/", "there is no folder"),
         ("pipe.csv", "it is there, and no regular file"),
+        ("pipe.csv/", "pipe.csv is there, and no folder"),
+        ("others", "others/mine.txt would go"),
+        ("others/", "others/mine.txt would go"),
+        ("theirs", "theirs.part/mine.txt would go"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_refused(model, tmp_path, to, says):
-    (tmp_path / "folder.csv").mkdir()
+    for folder in ("others", "theirs", "theirs.part"):
+        (tmp_path / folder).mkdir()
+    for folder in ("others", "theirs.part"):
+        (tmp_path / folder / "mine.txt").write_text("mine")
     os.mkfifo(tmp_path / "pipe.csv")
     path = many(tmp_path / "in.csv", 10)
     with pytest.raises(OutputError, match=says):
-        batch.score_file(path, tmp_path / to, model)
+        batch.score_file(path, f"{tmp_path}/{to}", model)
+    assert len(list(tmp_path.rglob("mine.txt"))) == 2
+
+
+def files_of(folder):
+    """The names and bytes of a folder's files."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(name="small_files")
+def _small_files(monkeypatch):
+    """Let a folder have files of three chunks of `many`."""
+    monkeypatch.setattr(batch, "FILE", 12_000)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_folder_gets_files_that_are_together_what_one_would_be(model, tmp_path, small_files, kind):
+    path, found = many(tmp_path / f"in.{kind}"), []
+    batch.score_file(path, tmp_path / "one.parquet", model, chunk_rows=500)
+    for threads in (1, 7):
+
+        def engine(plan, given_model, chunks, threads=threads):
+            return batch.on_all_cores(plan, given_model, chunks, threads)
+
+        summary = batch.score_file(path, f"{tmp_path}/out/", model, chunk_rows=500, engine=engine)
+        found.append(files_of(tmp_path / "out"))
+    assert found[0] == found[1]
+    assert summary.rejects_output == f"{tmp_path}/out.rejects.jsonl"
+    assert rejects(tmp_path / "out") == rejects(tmp_path / "one.parquet")
+    names = sorted(found[0])
+    assert names == [f"part-{number:05}.parquet" for number in range(len(names))]
+    assert len(names) > 2
+    groups = [pq.read_metadata(tmp_path / "out" / name).num_row_groups for name in names]
+    assert min(groups) > 0
+    assert sum(groups) == 10
+    assert pq.read_table(tmp_path / "out").equals(pq.read_table(tmp_path / "one.parquet"))
+    assert not list(tmp_path.glob("*.part*"))
+    again = batch.score_file(tmp_path / "out", tmp_path / "two.parquet", model, keep=["Name"])
+    assert again.rows == 5000
+
+
+def test_a_folder_takes_the_place_of_an_earlier_one(model, tmp_path, small_files):
+    batch.score_file(many(tmp_path / "in.csv"), f"{tmp_path}/out/", model, chunk_rows=500)
+    before = files_of(tmp_path / "out")
+    batch.score_file(many(tmp_path / "in.csv", 600), tmp_path / "out", model, chunk_rows=500)
+    assert len(before) > len(files_of(tmp_path / "out")) == 1
+    assert pq.read_metadata(tmp_path / "out" / "part-00000.parquet").num_rows == 600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out", "out.rejects.jsonl"]
+
+
+def test_a_folder_goes_on_from_each_moment_to_the_same_bytes(model, tmp_path, small_files):
+    """The journal is cut behind each of its lines: so its writer was ended just before the next."""
+    path, out = many(tmp_path / "in.csv"), f"{tmp_path}/out/"
+    batch.score_file(path, f"{tmp_path}/whole/", model, chunk_rows=500)
+    told = []
+
+    def end(progress):
+        told.append(progress)
+        if progress.rows == 5000:
+            raise EndedError
+
+    with pytest.raises(EndedError):
+        batch.score_file(path, out, model, chunk_rows=500, progress=end)
+    assert not (tmp_path / "out").exists()
+    shutil.copytree(tmp_path, tmp_path / "kept")
+    lines = (tmp_path / "out.part.journal").read_bytes().splitlines(keepends=True)
+    assert len(lines) > 15  # a beginning, ten chunks, and an end and a beginning of each file
+    for count in range(len(lines) + 1):
+        for name in ("out.part.rejects", "out.part.journal"):
+            shutil.copy(tmp_path / "kept" / name, tmp_path)
+        shutil.copytree(tmp_path / "kept" / "out.part", tmp_path / "out.part", dirs_exist_ok=True)
+        (tmp_path / "out.part.journal").write_bytes(b"".join(lines[:count]))
+        summary = batch.score_file(path, out, model, chunk_rows=500, resume=True)
+        noted = [json.loads(line) for line in lines[1:count]]
+        assert summary.resumed_rows == (noted[-1]["state"]["rows"] if noted else 0)
+        assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+        assert rejects(tmp_path / "out") == rejects(tmp_path / "whole")
+        assert not list(tmp_path.glob("*.part*"))
+        shutil.rmtree(tmp_path / "out")
+
+
+def test_a_folder_is_none_of_a_bucket_and_not_its_own_input(model, tmp_path):
+    path = many(tmp_path / "in.csv", 10)
+    with pytest.raises(mlib.OptionError, match=r"on this machine only.*s3://bucket/out/heights\.parquet"):
+        batch.score_file(path, "s3://bucket/out/", model)
+    batch.score_file(path, f"{tmp_path}/out/", model)
+    before = files_of(tmp_path / "out")
+    for source in (tmp_path / "out", tmp_path / "out" / "part-00000.parquet"):
+        with pytest.raises(mlib.OptionError, match="out is the input"):
+            batch.score_file(source, f"{tmp_path}/out/", model, keep=["Name"])
+    assert files_of(tmp_path / "out") == before
+
+
+def test_a_gate_leaves_of_a_folder_the_rejects_alone(model, tmp_path, small_files):
+    path = many(tmp_path / "in.csv")
+    with pytest.raises(mlib.GateError):
+        batch.score_file(path, f"{tmp_path}/out/", model, chunk_rows=500, max_rejects=batch.Limit(8))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.csv", "out.rejects.jsonl"]
+
+
+def test_what_fails_before_its_first_row_leaves_nothing(model, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"Weight": 180, "height_inches": 3}\n')
+    for to in ("out.jsonl", "out.csv"):
+        with pytest.raises(mlib.DataError, match="already"):
+            batch.score_file(tmp_path / "in.jsonl", tmp_path / to, model)
+    path = tmp_path / "in.csv.gz"
+    path.write_bytes(gzip.compress(b"Weight\n180\n" * 1000)[:-9])
+    with pytest.raises(mlib.DataError, match="cut off"):
+        batch.score_file(path, f"{tmp_path}/out.csv", model)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.csv.gz", "in.jsonl"]
 
 
 @pytest.mark.long
@@ -1005,7 +1140,7 @@ def test_one_format_is_enough_where_the_other_is_told_by_name(model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["in.csv", "in.csv"], 2, "in.csv is the input. Name another file for the output."),
+        (["in.csv", "in.csv"], 2, "in.csv is the input. Name another output."),
         (["nothing.csv", "out.csv"], 1, "Cannot read nothing.csv: No such file or directory."),
         (["in.csv", "out.xlsx"], 2, "out.xlsx does not say by its name what it is. Give --format: csv, "),
         (["in.data", "out.csv"], 2, "in.data does not say by its name what it is. Give --format: csv, "),

@@ -143,6 +143,17 @@ def test_one_two_and_seven_partitions_are_the_same_bytes_as_on_all_cores(there, 
             assert away == here
 
 
+def test_a_folder_has_the_same_files(there, tables, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "FILE", 5000)
+    found = {}
+    with cluster.engine(there.address) as engine:
+        for name, each in (("here", None), ("away", engine)):
+            batch.score_file(tables / "in.parquet", f"{tmp_path}/{name}/", model, chunk_rows=300, engine=each)
+            found[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    assert len(found["here"]) > 2
+    assert found["away"] == found["here"]
+
+
 def test_parquet_that_the_workers_do_not_see_is_sent_to_them(there, tables, model, tmp_path):
     """As an address it is opened here only: no worker knows what is in this process's memory."""
     import fsspec

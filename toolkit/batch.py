@@ -25,6 +25,7 @@ from toolkit import output, parquet, scoring
 
 CELLS = 524_288  # of a chunk; what lies between input and output takes some 100 bytes a cell: 50 MB a core
 MOST_ROWS, LEAST_ROWS = 131_072, 8_192  # of a chunk of few columns and of one of many
+FILE = 128 * 1024**2  # bytes from which on a folder gets another file: what many readers take at once
 FORMATS = stream.FORMATS
 
 
@@ -210,8 +211,9 @@ def score_file(
         CSV (any separator), JSON lines, each of them packed by gzip or not, or Parquet; a file, a folder of files, an
         address such as ``s3://bucket/rows.parquet``, or ``-``, the standard input.
     to : path
-        Where to; a file, an address or ``-``. The rows are in the input's order, each with its columns and the
-        answer's; of a row that cannot be scored these are empty, and what is wrong goes to ``<to>.rejects.jsonl``.
+        Where to; a file, an address, ``-``, or a folder of Parquet files: one that is there or ends in ``/``. The
+        rows are in the input's order, each with its columns and the answer's; of a row that cannot be scored these are
+        empty, and what is wrong goes to ``<to>.rejects.jsonl``.
     model : path or mlib.Model, optional
         As for `mlib.load_model`.
     format : str, optional
@@ -271,9 +273,10 @@ def score_file(
         notice(text)
     chunk_rows = chunk_rows or usual_rows(len(found.columns))
     started = time.perf_counter()
-    with output.open_output(to, _identity(plan, signature, chunk_rows), resume) as out:
+    file_bytes = FILE if output.is_folder(to) else None
+    with output.open_output(to, _identity(plan, signature, chunk_rows, file_bytes), resume) as out:
         try:
-            tally, resumed = _run(found, plan, model, out, engine, chunk_rows, max_rejects, progress)
+            tally, resumed = _run(found, plan, model, out, engine, chunk_rows, file_bytes, max_rejects, progress)
         except mlib.GateError as error:
             out.discard()
             raise mlib.GateError(f"{error} Only they were written.") from error
@@ -303,6 +306,8 @@ def usual_rows(columns):
 def _formats(source, to, given):
     """The format of the input and of the output, None where their content tells; and whether the output is packed."""
     kind, to_kind = stream.format_of(source), stream.format_of(to)
+    if output.is_folder(to):
+        return kind or given, "parquet", False
     if given and kind and to_kind and given not in (kind, to_kind):
         raise mlib.OptionError(f"{source} and {to} say by their names what they are, and neither is {given}.")
     if not (to_kind or given) and to != output.STANDARD:
@@ -316,9 +321,11 @@ def _check_apart(files, to):
         return
     real = (lambda name: name) if stream.is_address(to) else os.path.realpath
     read = {real(name) for name in files if name != "-" and stream.is_address(name) == stream.is_address(to)}
+    if output.is_folder(to):  # it is replaced as a whole
+        read |= {os.path.dirname(name) for name in read}
     for name in output.names_of(to):
         if real(name) in read:
-            raise mlib.OptionError(f"{name} is the input. Name another file for the output.")
+            raise mlib.OptionError(f"{name} is the input. Name another output.")
 
 
 def _notices(source, signature):
@@ -328,34 +335,45 @@ def _notices(source, signature):
     return [f"Taken as missing {where}: {', '.join(absent)}."] if absent else []
 
 
-def _identity(plan, signature, chunk_rows):
+def _identity(plan, signature, chunk_rows, file_bytes):
     """What of the work has to be the same to go on with it."""
     said = [plan.source.identity, signature.version, plan.kept, plan.keys, plan.format, plan.is_packed, chunk_rows]
+    said += [file_bytes] if file_bytes else []
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
-def _run(source, plan, model, out, engine, chunk_rows, max_rejects, progress):
+def _run(source, plan, model, out, engine, chunk_rows, file_bytes, max_rejects, progress):
     """Read, score and write; give what the summary is made of, and how many rows were there already."""
-    signature = model.signature
-    file = parquet.ParquetFile(scoring.empty(plan, signature).schema) if plan.format == "parquet" else None
+    schema = scoring.empty(plan, model.signature).schema if plan.format == "parquet" else None
+    file = schema and parquet.ParquetFile(schema)
     for note in out.notes:
-        if file and note["footer"]:
+        if note.get("ends_file"):
+            file = parquet.ParquetFile(schema)
+        elif note["footer"]:
             file.take(base64.b64decode(note["footer"]), note["length"])
-    last = out.notes[-1] if out.notes else None
-    tally = _Tally(last and last["state"])
-    if last is None:
-        out.write(_beginning(plan, file), b"", {"after": None, "state": tally.state, "footer": None})
+    last = out.notes[-1] if out.notes else {"after": None, "state": None}
+    tally = _Tally(last["state"])
+    note = {"after": last["after"], "state": tally.state, "footer": None}
+    if not out.notes or last.get("ends_file"):
+        out.write(_beginning(plan, file), b"", note)
     resumed, began = tally.state["rows"], time.perf_counter()
-    chunks = stream.Reading(source, chunk_rows, last and last["after"], columns=plan.schema.names)
+    if progress and resumed:
+        progress(_progress(tally.state, resumed, 0.0, 0.0))
+    chunks = stream.Reading(source, chunk_rows, last["after"], columns=plan.schema.names)
     with contextlib.closing(engine(plan, model, chunks)) as results:
         for scored in results:
+            if file_bytes and file.length >= file_bytes:
+                out.write(file.end(), b"", {**note, "footer": None, "ends_file": True})
+                file = parquet.ParquetFile(schema)
+                out.write(file.start, b"", {**note, "footer": None})
             rejects = _rejects(source, scored, tally.state["rows"])
             tally.add(scored)
             data, tail = scored.data, None
             if file:
                 tail = base64.b64encode(parquet.footer(data)).decode()
                 data = file.add(data)
-            out.write(data, rejects, {"after": scored.after, "state": tally.state, "footer": tail})
+            note = {"after": scored.after, "state": tally.state, "footer": tail}
+            out.write(data, rejects, note)
             if max_rejects is not None:
                 max_rejects.check(tally.state, is_end=False)
             if progress:
@@ -363,7 +381,7 @@ def _run(source, plan, model, out, engine, chunk_rows, max_rejects, progress):
     if max_rejects is not None:
         max_rejects.check(tally.state, is_end=True)
     if file:
-        out.write(file.end(), b"", {"after": None, "state": tally.state, "footer": None, "is_end": True})
+        out.write(file.end(), b"", {**note, "footer": None, "is_end": True})
     return tally, resumed
 
 

@@ -6,13 +6,16 @@
 
 A local file is OUT.part until it is whole; OUT.part.rejects are the rejects so far, and OUT.part.journal has a line for
 each piece: how long it is, its checksum, and what its writer has to know to go on behind it. Who goes on reads the
-pieces again, and leaves out what does not agree: so it does not matter when the writer was ended. In a bucket an object
-is there when it is whole, and not before; that, and the standard output, cannot be gone on with.
+pieces again, and leaves out what does not agree: so it does not matter when the writer was ended. A folder of Parquet
+files grows as OUT.part/part-00000.parquet and so on, and takes its name with all of them. In a bucket an object is
+there when it is whole, and not before; that, and the standard output, cannot be gone on with.
 """
 
 import contextlib
 import json
 import os
+import re
+import shutil
 import sys
 import zlib
 
@@ -22,6 +25,8 @@ from core.stream import is_address, open_address, reading_of
 PIECE = 4 * 1024**2  # bytes that are read at once
 STANDARD = "-"
 PART, BESIDE = ".part", (".rejects", ".journal")  # what is there until it is whole
+OLD = ".old"  # behind that, of a folder whose name another one takes
+FILE = r"part-\d{5,}\.parquet"  # of a folder
 
 
 class OutputError(mlib.Error):
@@ -38,7 +43,7 @@ def open_output(address, identity, is_resumed):
     Parameters
     ----------
     address : str
-        A local file, an address such as ``s3://bucket/heights.csv``, or ``-``.
+        A local file, a local folder (as of `is_folder`), an address such as ``s3://bucket/heights.csv``, or ``-``.
     identity : str
         Another one is of another work, and is not gone on with.
     is_resumed : bool
@@ -57,10 +62,29 @@ def open_output(address, identity, is_resumed):
         It cannot be written.
     """
     if address == STANDARD or is_address(address):
+        if is_folder(address):
+            raise mlib.OptionError(
+                f"A folder of files is written on this machine only, and {address} is in a bucket. Name an object, "
+                f"such as {address}heights.parquet."
+            )
         if is_resumed:
             raise ResumeError(f"--resume goes on with files on this machine, and {address} is none.")
         return StandardOutput() if address == STANDARD else BucketOutput(address)
-    return LocalOutput(address, identity, is_resumed)
+    return (LocalFolder if is_folder(address) else LocalOutput)(address, identity, is_resumed)
+
+
+def is_folder(address):
+    """Whether a name is that of a folder of files: it ends in a slash, or there is one.
+
+    Parameters
+    ----------
+    address : str
+
+    Returns
+    -------
+    bool
+    """
+    return address.endswith(("/", os.sep)) or os.path.isdir(address)
 
 
 def rejects_path(address):
@@ -74,7 +98,7 @@ def rejects_path(address):
     -------
     str
     """
-    return f"{address}.rejects.jsonl"
+    return f"{address.rstrip('/' + os.sep)}.rejects.jsonl"
 
 
 def names_of(address):
@@ -88,8 +112,9 @@ def names_of(address):
     -------
     list of str
     """
-    parts = [] if is_address(address) else [f"{address}{end}" for end in (PART, *(PART + end for end in BESIDE))]
-    return [address, rejects_path(address), *parts]
+    whole = address.rstrip("/" + os.sep) if is_folder(address) else address
+    parts = [] if is_address(address) else [f"{whole}{end}" for end in (PART, *(PART + end for end in BESIDE))]
+    return [whole, rejects_path(address), *parts]
 
 
 @contextlib.contextmanager
@@ -116,28 +141,40 @@ class LocalOutput:
         self.name, self._path = path, os.path.realpath(path)  # where it is a link, the file that it names
         part = f"{self._path}{PART}"
         self._paths = part, *(f"{part}{end}" for end in BESIDE)
-        self._identity, self.notes = identity, []
-        self._check()
+        self._identity, self.notes, self._number, self._pieces = identity, [], 0, 0
         with contextlib.ExitStack() as files, _writing(path):
+            self._check()
             self._lock(files)
             kept = self._kept() if is_resumed else None
-            opened = [files.enter_context(open(each, "r+b" if kept else "wb")) for each in self._paths]
+            self._clear(is_begun=bool(kept))
+            paths = self._data_path(self._number), *self._paths[1:]
+            opened = [files.enter_context(open(each, "r+b" if kept else "wb")) for each in paths]
             self._data, self._rejects, self._journal = opened
             for file, length in zip(opened, kept or (), strict=False):
                 file.truncate(length)
                 file.seek(length)
             if not kept:
                 self._note({"identity": identity})
+            self._pieces = len(self.notes)
             self._files = files.pop_all()
 
     def _check(self):
         folder = os.path.dirname(self._path)
         if not os.path.isdir(folder):
             raise OutputError(f"Cannot write {self.name}: there is no folder {folder}.")
-        if os.path.isdir(self._path):
-            raise OutputError(f"Cannot write {self.name}: it is a folder. Name a file in it.")
+        self._check_place()
+
+    def _check_place(self):
+        """Refuse what cannot be written over."""
         if os.path.lexists(self._path) and not os.path.isfile(self._path):
             raise OutputError(f"Cannot write {self.name}: it is there, and no regular file.")
+
+    def _clear(self, is_begun):
+        """Make room for the files, where there is nothing to go on with."""
+
+    def _data_path(self, _number):
+        """Name the file of the data."""
+        return self._paths[0]
 
     def _lock(self, files):
         """Refuse to write what somebody else is writing."""
@@ -154,19 +191,19 @@ class LocalOutput:
 
     def _kept(self):
         """How many bytes of data, rejects and journal are of whole pieces."""
-        data, rejects, journal = self._paths
         with _writing(self.name), contextlib.ExitStack() as stack:
-            lines, length = _whole_lines(journal)
+            lines, length = _whole_lines(self._paths[2])
             if not lines:
                 return None
             if lines[0].get("identity") != self._identity:
                 raise ResumeError(
-                    f"{data} was begun with another input, model, or other options. Use the same, or begin anew, "
-                    "without --resume."
+                    f"{self._paths[0]} was begun with another input, model, or other options. Use the same, or begin "
+                    "anew, without --resume."
                 )
+            paths = self._data_path(0), self._paths[1]
             try:
-                files = [stack.enter_context(open(each, "rb")) for each in (data, rejects)]
-            except FileNotFoundError:
+                files = [stack.enter_context(open(each, "rb")) for each in paths]
+            except (FileNotFoundError, NotADirectoryError):
                 return None
             kept = [0, 0, length[0]]
             for line, end in zip(lines[1:], length[1:], strict=True):
@@ -174,8 +211,14 @@ class LocalOutput:
                 sums = [_checksum(file, size) for file, size in zip(files, sizes, strict=True)]
                 if sums != [line["sum"], line["rejects_sum"]] or line.get("is_end"):
                     break
+                following = self._data_path(self._number + 1)
+                if line.get("ends_file") and not os.path.isfile(following):
+                    break
                 kept = [kept[0] + sizes[0], kept[1] + sizes[1], end]
                 self.notes.append(line)
+                if line.get("ends_file"):
+                    self._number, kept[0] = self._number + 1, 0
+                    files[0] = stack.enter_context(open(following, "rb"))
         return kept
 
     def write(self, data, rejects, note):
@@ -186,7 +229,7 @@ class LocalOutput:
         data : bytes
         rejects : bytes
         note : dict
-            What is to be known to go on behind it.
+            What is to be known to go on behind it; ``ends_file`` where it is the last one of a file of a folder.
 
         Raises
         ------
@@ -198,6 +241,7 @@ class LocalOutput:
                 if content:
                     file.write(content)
                     file.flush()
+            self._pieces += 1
             sizes = {"length": len(data), "sum": zlib.crc32(data)}
             self._note({**note, **sizes, "rejects_length": len(rejects), "rejects_sum": zlib.crc32(rejects)})
 
@@ -210,8 +254,12 @@ class LocalOutput:
         with _writing(self.name):
             self.finish_rejects()
             os.fsync(self._data.fileno())
-            os.replace(self._paths[0], self._path)
+            self._name()
             os.unlink(self._paths[2])
+
+    def _name(self):
+        """Give the data their name."""
+        os.replace(self._paths[0], self._path)
 
     def finish_rejects(self):
         """Give the rejects their name, where there are some; those of an earlier output go."""
@@ -222,21 +270,80 @@ class LocalOutput:
                 os.replace(self._paths[1], rejects_path(self._path))
                 return
             for path in (self._paths[1], rejects_path(self._path)):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+                _remove(path)
 
     def discard(self):
         """Remove what was written, but for the rejects."""
         self.finish_rejects()
-        for path in (self._paths[0], self._paths[2]):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        self._discard()
+
+    def _discard(self):
+        for path in self._paths:
+            _remove(path)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        if self._pieces <= 1:  # what stands before the rows: nothing to go on with
+            self._discard()
         self._files.close()
+
+
+class LocalFolder(LocalOutput):
+    """A folder of Parquet files on this machine."""
+
+    def _check_place(self):
+        for path in (self._path, self._paths[0], f"{self._paths[0]}{OLD}"):
+            if not os.path.lexists(path):
+                continue
+            if not os.path.isdir(path):
+                raise OutputError(f"Cannot write {self.name}: {path} is there, and no folder.")
+            other = next((each for each in sorted(os.listdir(path)) if not re.fullmatch(FILE, each)), None)
+            if other is not None:
+                raise OutputError(
+                    f"Cannot write {self.name}: it is replaced as a whole, and {os.path.join(path, other)} would go. "
+                    "Name a folder of its own."
+                )
+
+    def _clear(self, is_begun):
+        if not is_begun:
+            _remove(self._paths[0])
+            os.mkdir(self._paths[0])
+
+    def _data_path(self, number):
+        return os.path.join(self._paths[0], f"part-{number:05}.parquet")
+
+    def write(self, data, rejects, note):
+        """Write a piece; the next one goes to another file where the note says so."""
+        if not note.get("ends_file"):
+            super().write(data, rejects, note)
+            return
+        with _writing(self.name), contextlib.ExitStack() as files:
+            # It is there before the note is: so that there is a file to go on with.
+            following = files.enter_context(open(self._data_path(self._number + 1), "wb"))
+            super().write(data, rejects, note)
+            os.fsync(self._data.fileno())
+            self._data.close()
+            self._data, self._number = following, self._number + 1
+            self._files.push(files.pop_all())
+
+    def _name(self):
+        old = f"{self._paths[0]}{OLD}"
+        _remove(old)
+        if os.path.isdir(self._path):
+            os.replace(self._path, old)
+        os.replace(self._paths[0], self._path)
+        _remove(old)
+
+
+def _remove(path):
+    """Remove a file or a folder, where there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
 
 
 def _whole_lines(path):

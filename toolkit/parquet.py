@@ -95,13 +95,15 @@ class ParquetFile:
     ----------
     start : bytes
         What the file begins with.
+    length : int
+        Of it in bytes, so far.
     """
 
     start = MAGIC
 
     def __init__(self, schema):
         self._frame = parse(footer(encode(schema.empty_table())))
-        self._groups, self._rows, self._length = [], 0, len(MAGIC)
+        self._groups, self._rows, self.length = [], 0, len(MAGIC)
 
     def add(self, content):
         """Take up the row group of a file.
@@ -132,12 +134,12 @@ class ParquetFile:
             Of it in bytes.
         """
         for group in parse(tail)[GROUPS][1][1]:
-            _move(group, self._length - len(MAGIC))
+            _move(group, self.length - len(MAGIC))
             if ORDINAL in group:
                 group[ORDINAL] = (SHORT, len(self._groups))
             self._groups.append(serialize(group))
             self._rows += group[GROUP_ROWS][1]
-        self._length += length
+        self.length += length
 
     def end(self):
         """Make the footer.
