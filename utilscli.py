@@ -418,7 +418,7 @@ def batch(source, to, model, sha256, keep, kind, scheduler, quiet, as_json, **op
     IN is CSV, JSON lines (.gz too) or Parquet, a folder of such files, or - ; both may be addresses such as
     s3://bucket/players.parquet. The rows keep their order and columns, and get those of the answer. A row that cannot
     be scored has no answer, and a line in OUT.rejects.jsonl that tells why. OUT takes its name when it is whole; after
-    Ctrl-C, a crash or a full disk --resume goes on. Where OUT ends in / it is a folder of Parquet files.
+    Ctrl-C, a crash or a full disk --resume goes on. Where OUT ends in / it is a new folder of Parquet files.
     """
     from toolkit import batch_view, models
 

@@ -382,7 +382,7 @@ def look(start, path, encoding=None, is_csv=True):
                 f"{path} is no {name}: it does not begin with a byte order mark. Name {name}-le, {name}-be or another."
             ) from error
     else:
-        text, notices = _text(_without_few_nuls(whole), path, None)
+        text, notices = _text(_without_few_nuls(whole, is_csv), path, None)
     told = notices[0].split()[-1].rstrip(".") if notices else None  # "... was read as cp1252."
     found = Look(codecs.lookup(encoding or wide or told or "utf-8").name, notices=notices)
     if not is_csv:
@@ -479,13 +479,14 @@ def check_encoding(encoding):
         raise OptionError(f"There is no encoding {encoding!r}. Name one such as utf-8, cp1252 or shift-jis.") from error
 
 
-def _without_few_nuls(content):
+def _without_few_nuls(content, has_header):
     """The text without NUL bytes where most lines have none: so they are damage of rows, each refused for its own."""
     if b"\0" not in content:
         return content
     lines = content.splitlines()
     broken = [b"\0" in line for line in lines]
-    return content if broken[0] or 2 * sum(broken) > len(lines) else content.replace(b"\0", b" ")
+    is_other = (has_header and broken[0]) or 2 * sum(broken) > len(lines)
+    return content if is_other else content.replace(b"\0", b" ")
 
 
 def _is_binary(start):

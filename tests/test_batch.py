@@ -645,14 +645,15 @@ def test_what_was_ended_goes_on_to_the_same_bytes(model, tmp_path, kind, after):
     assert not list(tmp_path.glob("*.part*"))
 
 
-def begun(path, out, model, **options):
+def begun(path, out, model, *, stop=0, chunk_rows=500):
     """Leave an output in the middle."""
 
-    def end(_):
-        raise EndedError
+    def end(progress):
+        if progress.rows >= stop:
+            raise EndedError
 
     with pytest.raises(EndedError):
-        batch.score_file(path, out, model, chunk_rows=500, progress=end, **options)
+        batch.score_file(path, out, model, chunk_rows=chunk_rows, progress=end)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "longer", "journal", "rejects", "no data", "no journal"])
@@ -790,24 +791,32 @@ def test_a_file_that_grows_too_large_is_one_line_and_goes_on(model, tmp_path):
     ("to", "says"),
     [
         ("none/out.csv", "there is no folder"),
-        ("none/folder/", "there is no folder"),
+        ("folder.csv", "it is a folder"),
         ("pipe.csv", "it is there, and no regular file"),
-        ("pipe.csv/", "pipe.csv is there, and no folder"),
-        ("others", "others/mine.txt would go"),
-        ("others/", "others/mine.txt would go"),
-        ("theirs", "theirs.part/mine.txt would go"),
+        ("begun.csv", "begun.csv.part is a folder"),
+        ("refused.csv", "refused.csv.rejects.jsonl is a folder"),
+        ("none/folder/", "there is no folder"),
+        ("folder.csv/", "it is there already"),
+        ("../", "it is there already"),
+        ("pipe.csv/", "it is there already"),
+        ("link/", "it is there already"),
+        ("begun.csv/", "begun.csv.part/mine.txt is in the way"),
+        ("deep/", "deep.part/part-00000.parquet is in the way"),
+        ("linked/", "linked.part is there, and no folder"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_refused(model, tmp_path, to, says):
-    for folder in ("others", "theirs", "theirs.part"):
-        (tmp_path / folder).mkdir()
-    for folder in ("others", "theirs.part"):
+    for folder in ("folder.csv", "begun.csv.part", "refused.csv.rejects.jsonl", "deep.part/part-00000.parquet"):
+        (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "mine.txt").write_text("mine")
+    for link in ("link", "linked.part"):
+        (tmp_path / link).symlink_to(tmp_path / "folder.csv")
     os.mkfifo(tmp_path / "pipe.csv")
     path = many(tmp_path / "in.csv", 10)
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(OutputError, match=says):
         batch.score_file(path, f"{tmp_path}/{to}", model)
-    assert len(list(tmp_path.rglob("mine.txt"))) == 2
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def files_of(folder):
@@ -832,7 +841,9 @@ def test_a_folder_gets_files_that_are_together_what_one_would_be(model, tmp_path
 
         summary = batch.score_file(path, f"{tmp_path}/out/", model, chunk_rows=500, engine=engine)
         found.append(files_of(tmp_path / "out"))
+        (tmp_path / "out").rename(tmp_path / f"out of {threads}")
     assert found[0] == found[1]
+    (tmp_path / "out of 7").rename(tmp_path / "out")
     assert summary.rejects_output == f"{tmp_path}/out.rejects.jsonl"
     assert rejects(tmp_path / "out") == rejects(tmp_path / "one.parquet")
     names = sorted(found[0])
@@ -847,13 +858,36 @@ def test_a_folder_gets_files_that_are_together_what_one_would_be(model, tmp_path
     assert again.rows == 5000
 
 
-def test_a_folder_takes_the_place_of_an_earlier_one(model, tmp_path, small_files):
-    batch.score_file(many(tmp_path / "in.csv"), f"{tmp_path}/out/", model, chunk_rows=500)
-    before = files_of(tmp_path / "out")
-    batch.score_file(many(tmp_path / "in.csv", 600), tmp_path / "out", model, chunk_rows=500)
-    assert len(before) > len(files_of(tmp_path / "out")) == 1
+def test_a_folder_is_begun_anew_without_resume(model, tmp_path, small_files):
+    path = many(tmp_path / "in.csv")
+    begun(path, f"{tmp_path}/out/", model)
+    batch.score_file(many(path, 600), f"{tmp_path}/out/", model, chunk_rows=500)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["part-00000.parquet"]
     assert pq.read_metadata(tmp_path / "out" / "part-00000.parquet").num_rows == 600
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out", "out.rejects.jsonl"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.csv", "out", "out.rejects.jsonl"]
+
+
+@pytest.mark.parametrize("has_rejects", [True, False])
+def test_a_name_that_is_taken_meanwhile_is_not_taken_over(model, tmp_path, small_files, has_rejects):
+    path, out = many(tmp_path / "in.csv"), tmp_path / "out"
+    if not has_rejects:
+        path.write_bytes(path.read_bytes().replace(b"none at all", b"180"))
+
+    def take(_):
+        out.mkdir(exist_ok=True)
+        (out / "mine.txt").write_text("mine")
+
+    with pytest.raises(OutputError, match=r"Cannot write .*out/: Directory not empty"):
+        batch.score_file(path, f"{out}/", model, chunk_rows=500, progress=take)
+    assert [each.name for each in out.iterdir()] == ["mine.txt"]
+    (out / "mine.txt").rename(tmp_path / "mine.txt")
+    out.rmdir()
+    summary = batch.score_file(path, f"{out}/", model, chunk_rows=500, resume=True)
+    assert (summary.rows, summary.resumed_rows) == (5000, 5000)
+    assert summary.rejects == (10 if has_rejects else 0)
+    assert len(rejects(out) if has_rejects else []) == summary.rejects
+    batch.score_file(path, f"{tmp_path}/whole/", model, chunk_rows=500)
+    assert files_of(out) == files_of(tmp_path / "whole")
 
 
 def test_a_folder_goes_on_from_each_moment_to_the_same_bytes(model, tmp_path, small_files):
@@ -887,16 +921,59 @@ def test_a_folder_goes_on_from_each_moment_to_the_same_bytes(model, tmp_path, sm
         shutil.rmtree(tmp_path / "out")
 
 
-def test_a_folder_is_none_of_a_bucket_and_not_its_own_input(model, tmp_path):
+def test_a_folder_is_none_of_a_bucket_and_parquet_alone(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = many(tmp_path / "in.csv", 10)
     with pytest.raises(mlib.OptionError, match=r"on this machine only.*s3://bucket/out/heights\.parquet"):
         batch.score_file(path, "s3://bucket/out/", model)
-    batch.score_file(path, f"{tmp_path}/out/", model)
-    before = files_of(tmp_path / "out")
-    for source in (tmp_path / "out", tmp_path / "out" / "part-00000.parquet"):
-        with pytest.raises(mlib.OptionError, match="out is the input"):
-            batch.score_file(source, f"{tmp_path}/out/", model, keep=["Name"])
-    assert files_of(tmp_path / "out") == before
+    with pytest.raises(mlib.OptionError, match="is written as Parquet, and not as csv"):
+        batch.score_file(path, "out/", model, format="csv")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(mlib.OptionError, match=r"folder is a folder\. Name a file in it, or a new folder"):
+        batch.score_file(path, "folder", model)
+    path.rename("rows")
+    assert batch.score_file("rows", "out/", model, format="csv").rows == 10
+    assert batch.score_file("out", f"file://{tmp_path}/again/", model, keep=["Name"]).rows == 10
+    assert pq.read_table("again").column_names[0] == "Name"
+
+
+@pytest.mark.parametrize(
+    ("source", "to"), [("in.part", "in/"), ("in.part/part-00000.parquet", "in/"), ("in.part", "link/")]
+)
+def test_a_folder_that_is_read_is_not_removed(model, tmp_path, monkeypatch, source, to):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("in")
+    batch.score_file(many(tmp_path / "in.csv", 10), "out/", model)
+    (tmp_path / "out").rename("in.part")
+    before = files_of(tmp_path / "in.part")
+    with pytest.raises(mlib.OptionError, match=r"in\.part is the input"):
+        batch.score_file(source, to, model, keep=["Name"])
+    assert files_of(tmp_path / "in.part") == before
+
+
+def test_a_link_has_its_rejects_beside_what_it_names(model, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out.csv").symlink_to("real/out.csv")
+    summary = batch.score_file(many(tmp_path / "in.csv"), tmp_path / "out.csv", model)
+    assert Path(summary.rejects_output) == tmp_path / "real" / "out.csv.rejects.jsonl"
+    assert len(rejects(tmp_path / "real" / "out.csv")) == summary.rejects == 10
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of files are those of Unix")
+def test_a_folder_of_more_files_than_may_be_open_goes_on(model, tmp_path, small_files):
+    import resource
+
+    path = many(tmp_path / "in.csv", 20_000)
+    begun(path, f"{tmp_path}/out/", model, stop=19_000, chunk_rows=100)
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert len(files_of(tmp_path / "out.part")) > 20
+    limit = len(os.listdir("/dev/fd")) + 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, usual[1]))
+    try:
+        summary = batch.score_file(path, f"{tmp_path}/out/", model, chunk_rows=100, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    assert (summary.rows, summary.resumed_rows) == (20_000, 19_000)
 
 
 def test_a_gate_leaves_of_a_folder_the_rejects_alone(model, tmp_path, small_files):

@@ -211,8 +211,8 @@ def score_file(
         CSV (any separator), JSON lines, each of them packed by gzip or not, or Parquet; a file, a folder of files, an
         address such as ``s3://bucket/rows.parquet``, or ``-``, the standard input.
     to : path
-        Where to; a file, an address, ``-``, or a folder of Parquet files: one that is there or ends in ``/``. The
-        rows are in the input's order, each with its columns and the answer's; of a row that cannot be scored these are
+        Where to; a file, an address, ``-``, or a new folder of Parquet files, whose name ends in ``/``. The rows
+        are in the input's order, each with its columns and the answer's; of a row that cannot be scored these are
         empty, and what is wrong goes to ``<to>.rejects.jsonl``.
     model : path or mlib.Model, optional
         As for `mlib.load_model`.
@@ -284,7 +284,8 @@ def score_file(
     summary = tally.summary(signature)
     summary.seconds, summary.resumed_rows = time.perf_counter() - started, resumed
     summary.output = to
-    summary.rejects_output = output.rejects_path(to) if summary.rejects and to != output.STANDARD else None
+    if summary.rejects and to != output.STANDARD:
+        summary.rejects_output = output.rejects_path(os.path.realpath(to) if os.path.islink(to) else to)
     return summary
 
 
@@ -307,10 +308,14 @@ def _formats(source, to, given):
     """The format of the input and of the output, None where their content tells; and whether the output is packed."""
     kind, to_kind = stream.format_of(source), stream.format_of(to)
     if output.is_folder(to):
+        if kind and given not in (None, "parquet"):
+            raise mlib.OptionError(f"A folder of files is written as Parquet, and not as {given}. Name a file.")
         return kind or given, "parquet", False
     if given and kind and to_kind and given not in (kind, to_kind):
         raise mlib.OptionError(f"{source} and {to} say by their names what they are, and neither is {given}.")
     if not (to_kind or given) and to != output.STANDARD:
+        if os.path.isdir(to):
+            raise mlib.OptionError(f"{to} is a folder. Name a file in it, or a new folder, whose name ends in /.")
         raise mlib.OptionError(stream.unknown_format(to))
     return kind or given, to_kind or given, to.lower().endswith(".gz")
 
@@ -321,7 +326,7 @@ def _check_apart(files, to):
         return
     real = (lambda name: name) if stream.is_address(to) else os.path.realpath
     read = {real(name) for name in files if name != "-" and stream.is_address(name) == stream.is_address(to)}
-    if output.is_folder(to):  # it is replaced as a whole
+    if output.is_folder(to):
         read |= {os.path.dirname(name) for name in read}
     for name in output.names_of(to):
         if real(name) in read:

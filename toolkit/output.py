@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import sys
 import zlib
 
@@ -25,7 +24,6 @@ from core.stream import is_address, open_address, reading_of
 PIECE = 4 * 1024**2  # bytes that are read at once
 STANDARD = "-"
 PART, BESIDE = ".part", (".rejects", ".journal")  # what is there until it is whole
-OLD = ".old"  # behind that, of a folder whose name another one takes
 FILE = r"part-\d{5,}\.parquet"  # of a folder
 
 
@@ -74,7 +72,7 @@ def open_output(address, identity, is_resumed):
 
 
 def is_folder(address):
-    """Whether a name is that of a folder of files: it ends in a slash, or there is one.
+    """Whether a name is that of a folder of files: it ends in a slash.
 
     Parameters
     ----------
@@ -84,7 +82,7 @@ def is_folder(address):
     -------
     bool
     """
-    return address.endswith(("/", os.sep)) or os.path.isdir(address)
+    return address.endswith(("/", os.sep))
 
 
 def rejects_path(address):
@@ -112,9 +110,10 @@ def names_of(address):
     -------
     list of str
     """
-    whole = address.rstrip("/" + os.sep) if is_folder(address) else address
-    parts = [] if is_address(address) else [f"{whole}{end}" for end in (PART, *(PART + end for end in BESIDE))]
-    return [whole, rejects_path(address), *parts]
+    if is_address(address):
+        return [address, rejects_path(address)]
+    path = os.path.realpath(address)
+    return [path, rejects_path(path), *(f"{path}{end}" for end in (PART, *(PART + end for end in BESIDE)))]
 
 
 @contextlib.contextmanager
@@ -159,15 +158,21 @@ class LocalOutput:
             self._files = files.pop_all()
 
     def _check(self):
+        """Refuse what cannot be written, before any work is done."""
         folder = os.path.dirname(self._path)
         if not os.path.isdir(folder):
             raise OutputError(f"Cannot write {self.name}: there is no folder {folder}.")
+        if os.path.isdir(rejects_path(self._path)):
+            raise OutputError(f"Cannot write {self.name}: {rejects_path(self._path)} is a folder. Move it away.")
         self._check_place()
 
     def _check_place(self):
-        """Refuse what cannot be written over."""
+        if os.path.isdir(self._path):
+            raise OutputError(f"Cannot write {self.name}: it is a folder. Name a file in it, or a new folder.")
         if os.path.lexists(self._path) and not os.path.isfile(self._path):
             raise OutputError(f"Cannot write {self.name}: it is there, and no regular file.")
+        if os.path.isdir(self._paths[0]):
+            raise OutputError(f"Cannot write {self.name}: {self._paths[0]} is a folder. Move it away.")
 
     def _clear(self, is_begun):
         """Make room for the files, where there is nothing to go on with."""
@@ -218,6 +223,7 @@ class LocalOutput:
                 self.notes.append(line)
                 if line.get("ends_file"):
                     self._number, kept[0] = self._number + 1, 0
+                    files[0].close()
                     files[0] = stack.enter_context(open(following, "rb"))
         return kept
 
@@ -252,14 +258,17 @@ class LocalOutput:
     def finish(self):
         """Give it its name, and the rejects theirs, where there are some."""
         with _writing(self.name):
-            self.finish_rejects()
             os.fsync(self._data.fileno())
-            self._name()
+            self.finish_rejects()
+            try:
+                os.replace(self._paths[0], self._path)
+            except OSError:  # they are taken back, so that there is something to go on with
+                if self._rejects.tell():
+                    os.replace(rejects_path(self._path), self._paths[1])
+                else:
+                    open(self._paths[1], "wb").close()
+                raise
             os.unlink(self._paths[2])
-
-    def _name(self):
-        """Give the data their name."""
-        os.replace(self._paths[0], self._path)
 
     def finish_rejects(self):
         """Give the rejects their name, where there are some; those of an earlier output go."""
@@ -278,8 +287,13 @@ class LocalOutput:
         self._discard()
 
     def _discard(self):
-        for path in self._paths:
+        """Remove what is there of it."""
+        self._remove_data()
+        for path in self._paths[1:]:
             _remove(path)
+
+    def _remove_data(self):
+        _remove(self._paths[0])
 
     def __enter__(self):
         return self
@@ -294,22 +308,25 @@ class LocalFolder(LocalOutput):
     """A folder of Parquet files on this machine."""
 
     def _check_place(self):
-        for path in (self._path, self._paths[0], f"{self._paths[0]}{OLD}"):
-            if not os.path.lexists(path):
-                continue
-            if not os.path.isdir(path):
-                raise OutputError(f"Cannot write {self.name}: {path} is there, and no folder.")
-            other = next((each for each in sorted(os.listdir(path)) if not re.fullmatch(FILE, each)), None)
-            if other is not None:
-                raise OutputError(
-                    f"Cannot write {self.name}: it is replaced as a whole, and {os.path.join(path, other)} would go. "
-                    "Name a folder of its own."
-                )
+        if os.path.lexists(self._path):
+            raise OutputError(f"Cannot write {self.name}: it is there already. Name a new folder, or remove that one.")
+        part = self._paths[0]
+        if os.path.islink(part) or (os.path.lexists(part) and not os.path.isdir(part)):
+            raise OutputError(f"Cannot write {self.name}: {part} is there, and no folder. Move it away.")
+        for each in sorted(os.scandir(part), key=lambda each: each.name) if os.path.isdir(part) else []:
+            if not re.fullmatch(FILE, each.name) or not each.is_file(follow_symlinks=False):
+                raise OutputError(f"Cannot write {self.name}: {each.path} is in the way. Move it away.")
 
     def _clear(self, is_begun):
         if not is_begun:
-            _remove(self._paths[0])
+            self._remove_data()
             os.mkdir(self._paths[0])
+
+    def _remove_data(self):
+        if os.path.isdir(self._paths[0]):
+            for each in os.listdir(self._paths[0]):
+                os.unlink(os.path.join(self._paths[0], each))
+            os.rmdir(self._paths[0])
 
     def _data_path(self, number):
         return os.path.join(self._paths[0], f"part-{number:05}.parquet")
@@ -328,22 +345,11 @@ class LocalFolder(LocalOutput):
             self._data, self._number = following, self._number + 1
             self._files.push(files.pop_all())
 
-    def _name(self):
-        old = f"{self._paths[0]}{OLD}"
-        _remove(old)
-        if os.path.isdir(self._path):
-            os.replace(self._path, old)
-        os.replace(self._paths[0], self._path)
-        _remove(old)
-
 
 def _remove(path):
-    """Remove a file or a folder, where there is one."""
+    """Remove a file, where there is one."""
     with contextlib.suppress(FileNotFoundError):
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+        os.unlink(path)
 
 
 def _whole_lines(path):
