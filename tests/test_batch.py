@@ -830,8 +830,9 @@ def _small_files(monkeypatch):
     monkeypatch.setattr(batch, "FILE", 12_000)
 
 
+@pytest.mark.usefixtures("small_files")
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_folder_gets_files_that_are_together_what_one_would_be(model, tmp_path, small_files, kind):
+def test_a_folder_gets_files_that_are_together_what_one_would_be(model, tmp_path, kind):
     path, found = many(tmp_path / f"in.{kind}"), []
     batch.score_file(path, tmp_path / "one.parquet", model, chunk_rows=500)
     for threads in (1, 7):
@@ -858,7 +859,8 @@ def test_a_folder_gets_files_that_are_together_what_one_would_be(model, tmp_path
     assert again.rows == 5000
 
 
-def test_a_folder_is_begun_anew_without_resume(model, tmp_path, small_files):
+@pytest.mark.usefixtures("small_files")
+def test_a_folder_is_begun_anew_without_resume(model, tmp_path):
     path = many(tmp_path / "in.csv")
     begun(path, f"{tmp_path}/out/", model)
     batch.score_file(many(path, 600), f"{tmp_path}/out/", model, chunk_rows=500)
@@ -867,8 +869,9 @@ def test_a_folder_is_begun_anew_without_resume(model, tmp_path, small_files):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["in.csv", "out", "out.rejects.jsonl"]
 
 
+@pytest.mark.usefixtures("small_files")
 @pytest.mark.parametrize("has_rejects", [True, False])
-def test_a_name_that_is_taken_meanwhile_is_not_taken_over(model, tmp_path, small_files, has_rejects):
+def test_a_name_that_is_taken_meanwhile_is_not_taken_over(model, tmp_path, has_rejects):
     path, out = many(tmp_path / "in.csv"), tmp_path / "out"
     if not has_rejects:
         path.write_bytes(path.read_bytes().replace(b"none at all", b"180"))
@@ -890,7 +893,8 @@ def test_a_name_that_is_taken_meanwhile_is_not_taken_over(model, tmp_path, small
     assert files_of(out) == files_of(tmp_path / "whole")
 
 
-def test_a_folder_goes_on_from_each_moment_to_the_same_bytes(model, tmp_path, small_files):
+@pytest.mark.usefixtures("small_files")
+def test_a_folder_goes_on_from_each_moment_to_the_same_bytes(model, tmp_path):
     """The journal is cut behind each of its lines: so its writer was ended just before the next."""
     path, out = many(tmp_path / "in.csv"), f"{tmp_path}/out/"
     batch.score_file(path, f"{tmp_path}/whole/", model, chunk_rows=500)
@@ -959,8 +963,9 @@ def test_a_link_has_its_rejects_beside_what_it_names(model, tmp_path):
     assert len(rejects(tmp_path / "real" / "out.csv")) == summary.rejects == 10
 
 
+@pytest.mark.usefixtures("small_files")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of files are those of Unix")
-def test_a_folder_of_more_files_than_may_be_open_goes_on(model, tmp_path, small_files):
+def test_a_folder_of_more_files_than_may_be_open_goes_on(model, tmp_path):
     import resource
 
     path = many(tmp_path / "in.csv", 20_000)
@@ -976,7 +981,8 @@ def test_a_folder_of_more_files_than_may_be_open_goes_on(model, tmp_path, small_
     assert (summary.rows, summary.resumed_rows) == (20_000, 19_000)
 
 
-def test_a_gate_leaves_of_a_folder_the_rejects_alone(model, tmp_path, small_files):
+@pytest.mark.usefixtures("small_files")
+def test_a_gate_leaves_of_a_folder_the_rejects_alone(model, tmp_path):
     path = many(tmp_path / "in.csv")
     with pytest.raises(mlib.GateError):
         batch.score_file(path, f"{tmp_path}/out/", model, chunk_rows=500, max_rejects=batch.Limit(8))
