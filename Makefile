@@ -49,7 +49,7 @@ test-all: $(VENV)/installed-dev $(VENV)-serve/installed $(VENV)-sam/installed  #
 check: $(VENV)/installed-dev lint-docker lint-shell lint-workflows lint-templates  ## Check format, lint and imports; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pylint *.py core toolkit service tests/*.py recipes/*/*.py benchmarks/*.py benchmarks/serving/*.py \
+	$(BIN)/python -m pylint --jobs=0 *.py core toolkit service tests/*.py recipes/*/*.py benchmarks/*.py benchmarks/serving/*.py \
 	  benchmarks/containers/*.py benchmarks/aws_lambda/*.py benchmarks/batch/*.py benchmarks/batch/peers/*.py docs/*.py
 	$(BIN)/tach check
 

@@ -1,17 +1,15 @@
-"""Does a cluster of containers write what this machine does?  They really run, with the settings of compose.yaml."""
+"""Does a cluster of containers write what this machine does?  Compose really runs it."""
 
 import contextlib
 import os
-import re
-import shutil
-import time
+import sys
 from pathlib import Path
 
 import engine
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import ENVIRONMENT, ROOT
+from conftest import ENVIRONMENT, ROOT, free_port, run
 from consoles import copied, with_venv
 
 HERE = Path(__file__).parent
@@ -28,9 +26,9 @@ def marked(test):
     return test
 
 
-def make(*command, returncode=0):
+def make(*command, returncode=0, **options):
     """Run a target of the recipe; give what it printed."""
-    return engine.make(*command, f"DASK_IMAGE={IMAGE}", f"TAG={TAG}", cwd=HERE, returncode=returncode)
+    return engine.make(*command, f"DASK_IMAGE={IMAGE}", f"TAG={TAG}", cwd=HERE, returncode=returncode, **options)
 
 
 @pytest.fixture(name="image", scope="module")
@@ -41,93 +39,61 @@ def _image():
     make("clean")
 
 
-def filled(text, values):
-    """What Compose makes of ${NAME:-default}."""
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: str(values.get(found[1], found[2])), text)
-
-
-def options(service, values):
-    """The options of docker run that a service's settings are."""
-    settings = COMPOSE["services"][service]
-    known = {"image", "command", "profiles", "depends_on", "restart", "deploy", "ports"}  # the others are these options
-    given = {"user", "read_only", "tmpfs", "cap_drop", "security_opt", "init", "mem_limit", "cpus", "volumes"}
-    assert settings.keys() <= known | given | {"entrypoint", "environment"}
-    found = ["--user", settings["user"], "--memory", settings["mem_limit"]]
-    found += ["--read-only"] * settings["read_only"] + ["--init"] * settings["init"]
-    for name, option in (("tmpfs", "tmpfs"), ("cap_drop", "cap-drop"), ("security_opt", "security-opt")):
-        found += [f"--{option}={value}" for value in settings[name]]
-    found += [f"--volume={filled(volume, values)}" for volume in settings.get("volumes", [])]
-    found += [f"--env={name}={value}" for name, value in settings.get("environment", {}).items()]
-    found += [f"--cpus={settings['cpus']}"] if "cpus" in settings else []
-    return found + [f"--entrypoint={each}" for each in settings.get("entrypoint", [])]
-
-
 class Cluster:
-    """A network of containers, as Compose would start them.
+    """What `make run` started, beside whatever else runs here.
 
     Parameters
     ----------
-    network : str
-    values : dict of str to object
-        Of what stands in compose.yaml as ``${NAME:-default}``.
+    folder : pathlib.Path
+        Where Docker finds Compose, if this machine has none.
+    data : pathlib.Path
     """
 
-    def __init__(self, network, values):
-        self._network, self._values = network, values
-        self.workers = []
+    def __init__(self, folder, data):
+        self.data, self.port = data, free_port()
+        self._env = {**ENVIRONMENT, "COMPOSE_PROJECT_NAME": f"test-dask-{os.getpid()}", "PORT": self.port}
+        self._env |= {"DASK_IMAGE": IMAGE, "TAG": TAG, "DATA": str(data)}
+        if "compose" not in run("docker", "compose", "version").stdout.lower():
+            import compose  # the program is in the package, whose own command forgets the exit code
 
-    def command(self, service, *command):
-        """What docker run is told to run a service."""
-        image = filled(COMPOSE["services"][service]["image"], self._values)
-        network = [f"--network={self._network}", *options(service, self._values)]
-        return [*network, image, *(command or COMPOSE["services"][service]["command"])]
+            (folder / "cli-plugins").mkdir()
+            (folder / "cli-plugins" / "docker-compose").symlink_to(Path(compose.__file__).parent / "docker-compose")
+            self._env["DOCKER_CONFIG"] = str(folder)
+
+    def make(self, *command):
+        """Run a target of the recipe; give what it printed."""
+        return make(*command, f"DATA={self.data}", env=self._env)
+
+    def compose(self, *command, returncode=0):
+        """Run a command of Compose to its end, as the README does; give what it printed."""
+        return engine.docker("compose", *command, cwd=HERE, env=self._env, returncode=returncode)
 
     def client(self, *command, returncode=0):
-        """Run a command of the client to its end; give what it printed."""
-        return engine.docker("run", "--rm", *self.command("client", *command), returncode=returncode)
+        """Run a command of the client."""
+        return self.compose("run", "--rm", "client", *command, returncode=returncode)
 
-
-@contextlib.contextmanager
-def started(image, data, stack):
-    """Start scheduler and workers; give the cluster."""
-    name, tag = image.split(":")
-    model = ROOT / "model.onnx"
-    network = f"test-dask-{os.getpid()}"
-    engine.docker("network", "create", "--internal", network)
-    stack.callback(engine.docker, "network", "rm", network)
-    cluster = Cluster(network, {"DASK_IMAGE": name, "TAG": tag, "DATA": data, "MODEL": model})
-    names = ["scheduler"] + ["worker"] * COMPOSE["services"]["worker"]["deploy"]["replicas"]
-    for service in names:
-        alias = ["--network-alias", service] if service == "scheduler" else []
-        identifier = engine.docker("run", "--detach", *alias, *cluster.command(service)).strip()
-        stack.callback(engine.docker, "rm", "--force", identifier)
-        if service == "worker":
-            cluster.workers.append(engine.Container(identifier))
-    for worker in cluster.workers:
-        for _ in range(600):
-            if "Starting established connection" in worker.logs():
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail(f"{worker} does not find the scheduler: {worker.logs()}")
-    yield cluster
-
-
-@pytest.fixture(name="data", scope="module")
-def _data(tmp_path_factory):
-    """A folder that everybody may write in, with the players in it, and a row that cannot be."""
-    folder = tmp_path_factory.mktemp("data")
-    folder.chmod(0o777)
-    shutil.copy(ROOT / "htwtmlb.csv", folder / "players.csv")
-    with (folder / "players.csv").open("a", encoding="utf-8") as file:
-        file.write("0,Nobody,NYY,Pitcher,74,heavy,30\n")
-    return folder
+    def containers(self, *services):
+        """The containers of services that run."""
+        return [engine.Container(each) for each in self.compose("ps", "--quiet", *services).split()]
 
 
 @pytest.fixture(name="cluster", scope="module")
-def _cluster(image, data):
-    with contextlib.ExitStack() as stack, started(image, data, stack) as cluster:
+def _cluster(image, tmp_path_factory):
+    """Run `make run`, as the README says; hold that it scored the players, and that `make clean` leaves nothing."""
+    cluster = Cluster(tmp_path_factory.mktemp("docker"), tmp_path_factory.mktemp("data"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(cluster.compose, "--profile", "client", "down", "--timeout", "2", "--volumes")
+        said = cluster.make("run", "WORKERS=3")
+        assert "Rows         1,277\n" in said
+        assert "Written      /data/heights.csv\n" in said
+        assert len(cluster.containers("worker")) == 3
+        with (cluster.data / "players.csv").open("a", encoding="utf-8") as file:
+            file.write("0,Nobody,NYY,Pitcher,74,heavy,30\n")  # a row that cannot be scored
         yield cluster
+        cluster.make("clean")
+        assert not cluster.containers()
+        assert not engine.docker("network", "ls", "--quiet", "--filter", f"name=test-dask-{os.getpid()}")
+        assert not engine.docker("image", "ls", "--quiet", image)
 
 
 def same(data, one, other):
@@ -142,23 +108,63 @@ ROWS = ["--chunk-rows", "100"]
 
 @marked
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_batch_on_the_cluster_is_the_bytes_of_a_batch_on_one_machine(cluster, data, kind):
+def test_a_batch_on_the_cluster_is_the_bytes_of_a_batch_on_one_machine(cluster, kind):
     cluster.client("batch", "/data/players.csv", f"/data/here.{kind}", *ROWS)
     said = cluster.client("batch", "/data/players.csv", f"/data/away.{kind}", *ROWS, *SCHEDULER)
     assert "Rejects      1, in /data/away" in said
-    assert same(data, f"here.{kind}", f"away.{kind}")
+    assert same(cluster.data, f"here.{kind}", f"away.{kind}")
     cluster.client("batch", f"/data/here.{kind}", f"/data/here-again.{kind}", *ROWS, "--keep", "Weight")
     cluster.client("batch", f"/data/here.{kind}", f"/data/away-again.{kind}", *ROWS, "--keep", "Weight", *SCHEDULER)
-    assert same(data, f"here-again.{kind}", f"away-again.{kind}")
-    logs = "".join(worker.logs() for worker in cluster.workers)
-    assert "Starting Worker plugin mlops-cookbook" in logs
+    assert same(cluster.data, f"here-again.{kind}", f"away-again.{kind}")
+    logs = [worker.logs() for worker in cluster.containers("worker")]
+    assert all("Starting Worker plugin mlops-cookbook" in log for log in logs)
+
+
+@marked
+def test_compose_starts_again_what_ends_and_the_cluster_goes_on(cluster):
+    worker = cluster.containers("worker")[0]
+    before = worker.tell("{{.RestartCount}}")
+    engine.docker("exec", worker.id, "python", "-c", "import os, signal; os.kill(1, signal.SIGTERM)")
+    cluster.client("batch", "/data/players.csv", "/data/killed.csv", *ROWS, *SCHEDULER)
+    cluster.client("batch", "/data/players.csv", "/data/whole.csv", *ROWS)
+    assert same(cluster.data, "killed.csv", "whole.csv")
+    assert int(worker.tell("{{.RestartCount}}")) > int(before)
+    assert len(cluster.containers("worker")) == 3
+
+
+@marked
+def test_outside_of_its_network_it_is_the_same_where_the_versions_are(cluster, image, tmp_path):
+    """The scheduler's port is open, on loopback alone."""
+    address = f"tcp://127.0.0.1:{cluster.port}"
+    assert cluster.compose("port", "scheduler", "8786").strip() == address.removeprefix("tcp://")
+    there = ["--network=host", f"--volume={cluster.data}:/data", f"--volume={ROOT / 'model.onnx'}:/model.onnx:ro"]
+    there += ["--env=MLOPS_MODEL=/model.onnx", "--entrypoint=utilscli.py", image]
+    engine.docker("run", "--rm", *there, "batch", "/data/players.csv", "/data/out.csv", "--scheduler", address)
+    engine.docker("run", "--rm", *there, "batch", "/data/players.csv", "/data/alone.csv")
+    assert same(cluster.data, "out.csv", "alone.csv")
+    if sys.version_info[:2] != (3, 13):
+        done = run(
+            sys.executable, "utilscli.py", "batch", ROOT / "htwtmlb.csv", tmp_path / "o.csv", "--scheduler", address
+        )
+        assert done.returncode == 1
+        assert f"The scheduler {address} has python 3.13, and here it is 3.1" in done.stderr
 
 
 @marked
 def test_training_there_says_what_is_missing(cluster):
-    said = engine.docker("run", "--rm", *cluster.command("client", "retrain", "--cv", "2", *SCHEDULER), returncode=1)
+    said = cluster.client("retrain", "--cv", "2", *SCHEDULER, returncode=1)
     assert "Training is not installed here (No module named 'joblib'). Try: pip install -r requirements.txt\n" in said
     assert "Traceback" not in said
+
+
+@marked
+def test_the_containers_are_what_compose_says(cluster):
+    for container in cluster.containers("scheduler", "worker"):
+        found = container.tell("{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}")
+        assert found == "true [ALL] [no-new-privileges]"
+        assert container.tell("{{.Config.User}}") == "65532:65532"
+    worker = cluster.containers("worker")[0]
+    assert worker.tell("{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}") == f"{2**30} {10**9}"
 
 
 @marked
