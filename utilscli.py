@@ -117,13 +117,13 @@ def progress(steps, total):
         yield from steps_shown
 
 
-def fits_on(scheduler):
+def tried_on(scheduler, work):
     """Let what is tried be tried on a cluster, where one is named."""
     if scheduler is None:
-        return contextlib.nullcontext()
+        return work()
     from toolkit import cluster
 
-    return cluster.fits(scheduler)
+    return cluster.with_fits(scheduler, work, lambda text: console.notice(text, fg="yellow"))
 
 
 @cli.command("retrain")
@@ -193,8 +193,9 @@ def retrain(as_json, model_name, features, scheduler, **options):
         raise click.UsageError("--scheduler runs what --search or --cv try; give one of them, too.")
     console.notice("Retraining Model", bg="green", fg="white")
     # An estimator that is verbose prints; that is no answer.
-    with console.errors(), contextlib.redirect_stdout(sys.stderr), fits_on(scheduler):
-        score, _ = mlib.retrain(model_name=model_name, features=features or None, progress=progress, **options)
+    options |= {"features": features or None, "progress": progress}
+    with console.errors(), contextlib.redirect_stdout(sys.stderr):
+        score, _ = tried_on(scheduler, lambda: mlib.retrain(model_name=model_name, **options))
         signature = mlib.Signature.read(model_name)
     for text in signature.training["notices"]:
         console.notice(text, fg="yellow")
@@ -231,8 +232,9 @@ def compare(as_json, names, features, scheduler, **options):
 
     The best comes first; the figures are mean ± standard deviation over the folds.
     """
-    with console.errors(), fits_on(scheduler):
-        result = mlib.compare(names, features=features or None, progress=progress, **options)
+    options |= {"features": features or None, "progress": progress}
+    with console.errors():
+        result = tried_on(scheduler, lambda: mlib.compare(names, **options))
     for text in result["notices"]:
         console.notice(text, fg="yellow")
     if as_json:

@@ -1,5 +1,6 @@
 """Is a file scored on a Dask cluster as it is here, whatever happens there?  Schedulers and workers really run."""
 
+import concurrent.futures
 import contextlib
 import functools
 import importlib.metadata
@@ -241,6 +242,52 @@ def test_a_search_and_a_cross_validation_on_a_cluster_give_the_same_model(there,
     options = ["--estimator", "lasso", "--search", 3, "--cv", 2, "--scheduler", there.address]
     done = run(sys.executable, "utilscli.py", "retrain", *options, "--model-name", tmp_path / "away.joblib")
     assert (done.returncode, done.stderr) == (0, "Retraining Model\n")
+    for form in ("joblib", "onnx"):
+        assert (tmp_path / f"away.{form}").read_bytes() == (tmp_path / f"here.{form}").read_bytes()
+
+
+RESTART = "A worker of the Dask cluster was lost with the data of fits. They start again on the others."
+
+
+@pytest.mark.parametrize("losses", [0, 1, 2, 3])
+def test_fits_start_again_where_their_data_were_lost(there, losses):
+    tries, told = [], []
+
+    def work():
+        tries.append(1)
+        if len(tries) <= losses:
+            raise concurrent.futures.CancelledError
+        return "done"
+
+    if losses < 3:
+        assert cluster.with_fits(there.address, work, told.append) == "done"
+    else:
+        with pytest.raises(UnreachableError, match="were lost with the data of fits, 3 times"):
+            cluster.with_fits(there.address, work, told.append)
+    assert told == [RESTART] * min(losses, 2)
+
+
+@pytest.mark.long
+def test_a_search_survives_a_worker_that_is_lost_with_its_data(tmp_path):
+    asked = {"estimator": "lasso", "search": 12, "cv": 5}
+    mlib.retrain(model_name=tmp_path / "here.joblib", **asked)
+    told, killed = [], []
+
+    with started(tmp_path / "cluster", workers=2) as there:
+
+        def kill(steps, _):
+            for number, step in enumerate(steps):
+                if number == 2 and not killed:
+                    killed.append(there.lose(0))
+                yield step
+
+        cluster.with_fits(
+            there.address,
+            lambda: mlib.retrain(model_name=tmp_path / "away.joblib", progress=kill, **asked),
+            told.append,
+        )
+    assert killed
+    assert told in ([], [RESTART])  # the other worker may have had the data, too
     for form in ("joblib", "onnx"):
         assert (tmp_path / f"away.{form}").read_bytes() == (tmp_path / f"here.{form}").read_bytes()
 

@@ -76,20 +76,46 @@ def engine(address=None, workers=None):
         yield functools.partial(on_workers, client)
 
 
-@contextlib.contextmanager
-def fits(address):
+class LostError(UnreachableError):
+    """A worker was lost with what fits need."""
+
+
+def with_fits(address, work, notice=None):
     """Let what joblib runs side by side run on a cluster: the fits of a search, a cross-validation or a comparison.
 
     Parameters
     ----------
     address : str
         Of the scheduler.
+    work : function
+        Without arguments. It starts again where a worker is lost with the data that joblib had sent there.
+    notice : function, optional
+        Called with a text where it starts again.
+
+    Returns
+    -------
+    object
+        What `work` does.
 
     Raises
     ------
     toolkit.failures.UnreachableError, mlib.OptionError, mlib.Error
-        As of `engine`; and too many workers are lost.
+        As of `engine`; and workers are lost again and again.
     """
+    for attempt in range(1, TRIES + 1):
+        try:
+            with _fits(address):
+                return work()
+        except LostError:
+            if attempt == TRIES:
+                raise
+        if notice:
+            notice("A worker of the Dask cluster was lost with the data of fits. They start again on the others.")
+    return None  # the last try returns or raises
+
+
+@contextlib.contextmanager
+def _fits(address):
     try:
         import joblib
     except ImportError as error:
@@ -101,9 +127,9 @@ def fits(address):
             with joblib.parallel_config(backend="dask", client=client):
                 yield
         except (KilledWorker, concurrent.futures.CancelledError) as error:  # with what joblib had sent there
-            raise UnreachableError(
-                f"A worker of the Dask cluster at {_address(client)} was lost with the data of fits. Its log tells "
-                "why; start again."
+            raise LostError(
+                f"Workers of the Dask cluster at {_address(client)} were lost with the data of fits, {TRIES} times. "
+                "Their log tells why."
             ) from error
 
 
