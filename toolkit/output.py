@@ -56,6 +56,8 @@ def open_output(address, identity, is_resumed):
     ------
     ResumeError
         It cannot be gone on with, or was begun with something else.
+    mlib.OptionError
+        It is a folder in a bucket.
     OutputError
         It cannot be written.
     """
@@ -266,7 +268,8 @@ class LocalOutput:
                 if self._rejects.tell():
                     os.replace(rejects_path(self._path), self._paths[1])
                 else:
-                    open(self._paths[1], "wb").close()
+                    with open(self._paths[1], "wb"):
+                        pass
                 raise
             os.unlink(self._paths[2])
 
