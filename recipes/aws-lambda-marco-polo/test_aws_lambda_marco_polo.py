@@ -285,7 +285,7 @@ def test_another_table_and_classes_go_the_same_way(bucket):
         ({**HEIGHT, "bucket": "no bucket"}, "DataError", "s3://no bucket/tables/htwtmlb.csv cannot be: "),
         ({**HEIGHT, "target": "Hieght"}, "DataError", "s3://BUCKET/tables/htwtmlb.csv has no column 'Hieght'"),
         ({"key": "empty.csv", "target": "y"}, "DataError", "s3://BUCKET/empty.csv is empty."),
-        ({"key": "two.csv", "target": "y"}, "DataError", "s3://BUCKET/two.csv has 2 rows"),
+        ({"key": "two.csv", "target": "y"}, "DataError", "2 rows of s3://BUCKET/two.csv are used"),
         ({"key": "tables/htwtmlb.csv"}, "InputError", "target: got nothing, expected the column to predict"),
         ({**HEIGHT, "options": {"sede": 1}}, "InputError", "Did you mean seed?"),
         ({**HEIGHT, "options": {"estimator": "rigde"}}, "OptionError", "ridge"),
