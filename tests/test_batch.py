@@ -964,7 +964,6 @@ def test_a_link_has_its_rejects_beside_what_it_names(model, tmp_path):
 
 
 @pytest.mark.usefixtures("small_files")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of files are those of Unix")
 def test_a_folder_of_more_files_than_may_be_open_goes_on(model, tmp_path):
     import resource
 

@@ -326,7 +326,7 @@ def _check_apart(files, to):
         return
     real = (lambda name: name) if stream.is_address(to) else os.path.realpath
     read = {real(name) for name in files if name != "-" and stream.is_address(name) == stream.is_address(to)}
-    if output.is_folder(to):
+    if output.is_folder(to):  # a file in OUT.part/ would go, too
         read |= {os.path.dirname(name) for name in read}
     for name in output.names_of(to):
         if real(name) in read:
@@ -342,8 +342,8 @@ def _notices(source, signature):
 
 def _identity(plan, signature, chunk_rows, file_bytes):
     """What of the work has to be the same to go on with it."""
-    said = [plan.source.identity, signature.version, plan.kept, plan.keys, plan.format, plan.is_packed, chunk_rows]
-    said += [file_bytes] if file_bytes else []
+    said = [plan.source.identity, signature.version, plan.kept, plan.keys, plan.format, plan.is_packed]
+    said += [chunk_rows, file_bytes]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 

@@ -210,7 +210,7 @@ class LocalOutput:
             paths = self._data_path(0), self._paths[1]
             try:
                 files = [stack.enter_context(open(each, "rb")) for each in paths]
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 return None
             kept = [0, 0, length[0]]
             for line, end in zip(lines[1:], length[1:], strict=True):
